@@ -1,0 +1,74 @@
+/** Puts the parts together: the modules in boot order, the kernel under them, the front door before them. */
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import { createActivity } from "./kernel/activity.ts";
+import type { Module, Stop } from "./kernel/contract.ts";
+import { createDataKeyStore } from "./kernel/data-keys.ts";
+import { openDatabase } from "./kernel/db.ts";
+import { buildHttp } from "./kernel/http.ts";
+import type { Kernel, Settings } from "./kernel/kernel.ts";
+import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
+import { createThrottle } from "./kernel/throttle.ts";
+import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
+import { access, createGate, ensureRoot } from "./modules/access/index.ts";
+import { directory } from "./modules/directory/index.ts";
+
+export const modules: readonly Module[] = [access, directory];
+
+export type AppParts = {
+  settings: Settings;
+  databaseUrl: string;
+  pool: number;
+  masterKeys: MasterKeys;
+  log: Logger;
+  now?: () => Date;
+  /** Tests plant modules and versions of their own. */
+  modules?: readonly Module[];
+  versions?: readonly Version[];
+  changes?: readonly Change[];
+  betaEnabled?: boolean;
+};
+
+export type App = { kernel: Kernel; http: FastifyInstance; rootId: string; close(): Promise<void> };
+
+/** Builds a server on a migrated database; the caller listens. `close` drains: calls under way are answered first. */
+export async function buildApp(parts: AppParts): Promise<App> {
+  const { log, settings } = parts;
+  const now = parts.now ?? (() => new Date());
+  const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
+  const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
+  const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const rootId = await ensureRoot(system, now(), "Provider", "UTC");
+  const activity = createActivity(system, log, () => rootId);
+  const throttle = createThrottle({ system, now, log });
+  const gate = createGate({ system, now, checkToken: async () => "malformed", used: () => {}, wrong: () => null });
+  const kernel: Kernel = {
+    settings,
+    now,
+    log,
+    db,
+    system,
+    secrets: await createSecrets(parts.masterKeys, createDataKeyStore(system), now),
+    versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
+    throttle,
+    activity,
+    modules: parts.modules ?? modules,
+    gate,
+    forget: async () => gate.forget(),
+  };
+  const http = await buildHttp(kernel);
+  const stops: Stop[] = [];
+  for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));
+  return {
+    kernel,
+    http,
+    rootId,
+    async close() {
+      await http.close();
+      for (const stop of stops.reverse()) await stop();
+      await throttle.stop();
+      await activity.stop();
+      await Promise.all([db.close(), system.close()]);
+    },
+  };
+}

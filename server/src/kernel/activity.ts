@@ -1,0 +1,91 @@
+/**
+ * The activity log (access, section 8): one line per call, written off the call's path in batches. A kill may lose the
+ * last batch; nothing else does. Query strings, bodies and header values never get here.
+ */
+import { sql } from "kysely";
+import type { Logger } from "pino";
+import { type Database, hot, query } from "./db.ts";
+import { newId } from "./ids.ts";
+
+export type ActivityEntry = {
+  at: Date;
+  requestId: string;
+  tenantId: string;
+  actingTenantId: string;
+  actor: { kind: string; id: string; name: string } | null;
+  via: { kind: string; id: string; hint: string | null; clientId: string | null } | null;
+  service: string | null;
+  version: string | null;
+  operationId: string | null;
+  method: string;
+  route: string | null;
+  target: Record<string, string>;
+  status: number;
+  code: string | null;
+  reason: string | null;
+  durationMs: number;
+  address: string;
+  userAgent: string | null;
+  bytesIn: number;
+  bytesOut: number;
+};
+
+export type Activity = {
+  record(entry: ActivityEntry): void;
+  /** Writes what is waiting. */
+  flush(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+const everyMs = 200;
+/** When the database is away, this many lines wait; the oldest give way. */
+const mostWaiting = 50_000;
+const batchSize = 2_000;
+
+const insert = hot<{ rows: string; rootId: string }, never>("insert_activity", ({ rows, rootId }) =>
+  query(sql`insert into access.activity (tenant_id, acting_tenant_id, id, at, request_id, actor, via, service, version, operation_id, method, route,
+      target, status, code, reason, duration_ms, address, user_agent, bytes_in, bytes_out)
+    select coalesce(nullif("tenantId", ''), ${rootId}), coalesce(nullif("actingTenantId", ''), ${rootId}), id, at, "requestId", actor, via, service, version,
+      "operationId", method, route, target, status, code, reason, "durationMs", address, "userAgent", "bytesIn", "bytesOut"
+    from json_to_recordset(${rows}::json) as r("tenantId" text, "actingTenantId" text, id text, at timestamptz, "requestId" text, actor jsonb, via jsonb,
+      service text, version text, "operationId" text, method text, route text, target jsonb, status smallint, code text, reason text,
+      "durationMs" real, address text, "userAgent" text, "bytesIn" bigint, "bytesOut" bigint)`),
+);
+
+/** Lines of callers that nobody knows belong to the root tenant. */
+export function createActivity(system: Database, log: Logger, rootId: () => string): Activity {
+  let waiting: ActivityEntry[] = [];
+  let writing: Promise<void> = Promise.resolve();
+
+  async function write(): Promise<void> {
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, batchSize);
+      const rows = JSON.stringify(batch.map((entry) => ({ ...entry, id: newId("act", entry.at.getTime()) })));
+      try {
+        await system.in("").run(insert({ rows, rootId: rootId() }));
+      } catch (error) {
+        log.warn({ err: error, lines: waiting.length }, "the activity log waits for the database");
+        return;
+      }
+      waiting = waiting.slice(batch.length);
+    }
+  }
+  function flush(): Promise<void> {
+    writing = writing.then(write);
+    return writing;
+  }
+  const timer = setInterval(() => void (waiting.length > 0 && flush()), everyMs);
+  timer.unref();
+
+  return {
+    record(entry) {
+      if (waiting.length >= mostWaiting) waiting.shift();
+      waiting.push(entry);
+    },
+    flush,
+    async stop() {
+      clearInterval(timer);
+      await flush();
+    },
+  };
+}

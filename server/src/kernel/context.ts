@@ -1,0 +1,218 @@
+/**
+ * Makes the Context of a call, and writes what it gathered (news, records) in the transaction of the change: one
+ * statement each, however many there are, sent together with the commit.
+ */
+import { hash } from "node:crypto";
+import { sql } from "kysely";
+import type { Logger } from "pino";
+import type { AuditChange } from "./audit.ts";
+import type { Call, Context } from "./contract.ts";
+import { type Db, type HotQuery, hot, query, type Transaction } from "./db.ts";
+import type { EventKind, EventNews } from "./events.ts";
+import { newId } from "./ids.ts";
+import type { Kernel } from "./kernel.ts";
+import { insertOperation } from "./operation-store.ts";
+import { permissions } from "./permissions.ts";
+import type { Principal, TenantCard } from "./principal.ts";
+
+type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean };
+export type Warnings = { code: string; pointer?: string }[];
+
+export type Caller = { who: Principal; call: Call; log: Logger; now: Date; emits: readonly EventKind[] | null; warnings: Warnings };
+
+/** The caller of work that nobody asked for: bootstrap, jobs, demo data. `name` stands in the audit trail. */
+export function systemCaller(kernel: Kernel, tenant: TenantCard, name: string): Caller {
+  const who: Principal = {
+    tenant,
+    acting: tenant,
+    actor: { kind: "system", id: "system", name },
+    onBehalfOf: null,
+    via: { kind: "job", id: name, hint: null, clientId: null, grantId: null },
+    scopes: ["*"],
+    readOnly: false,
+    authTime: null,
+    grants: [{ permissions: new Set(permissions), within: { kind: "tenant", id: tenant.id } }],
+  };
+  const call: Call = {
+    requestId: newId("rid"),
+    correlationId: null,
+    label: kernel.versions.newest.label,
+    version: kernel.versions.newest.label,
+    path: "",
+    search: "",
+    address: "",
+    ifMatch: null,
+    prefer: { wait: null, respondAsync: false },
+  };
+  return { who, call, log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
+}
+
+/** A context for reading: nothing can be told or recorded, and there is no transaction to undo. */
+export function readingContext(kernel: Kernel, caller: Caller): Context {
+  const refuseChange = (): never => {
+    throw new Error("A call that only reads cannot change anything.");
+  };
+  return {
+    ...common(kernel, caller),
+    db: kernel.db.in(caller.who.acting.id),
+    emit: refuseChange,
+    audit: refuseChange,
+    startOperation: refuseChange,
+    forget: refuseChange,
+    prepareTenant: refuseChange,
+    attempt: (part) => part(),
+    transaction: (part) => inTransaction(kernel, caller, part),
+  };
+}
+
+/** Runs `part` in a transaction of the acting tenant; `before` and `after` run in it around the part. */
+export async function inTransaction<T>(
+  kernel: Kernel,
+  caller: Caller,
+  part: (ctx: Context) => Promise<T>,
+  around?: { before(tx: Transaction): Promise<T | undefined>; after(tx: Transaction, value: T): Promise<void> },
+): Promise<T> {
+  let takesAway = false;
+  const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
+    const stored = await around?.before(tx);
+    if (stored !== undefined) return stored;
+    caller.warnings.length = 0;
+    const gathered: Gathered = { news: [], changes: [], forget: false };
+    const ctx = writingContext(kernel, caller, tx, gathered);
+    const value = await part(ctx);
+    for (const statement of statementsOf(caller, gathered)) tx.fire(statement);
+    await around?.after(tx, value);
+    takesAway = gathered.forget;
+    return value;
+  });
+  if (takesAway) await kernel.forget();
+  return result;
+}
+
+function common(kernel: Kernel, caller: Caller) {
+  const { who, call, log, now, warnings } = caller;
+  return {
+    who,
+    call,
+    log,
+    now,
+    secrets: kernel.secrets,
+    warn(code: string, pointer?: string) {
+      if (warnings.length < 20) warnings.push({ code, pointer });
+    },
+  };
+}
+
+function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathered: Gathered): Context {
+  const ctx: Context = {
+    ...common(kernel, caller),
+    db: tx as Db,
+    emit(kind, news) {
+      if (caller.emits && !caller.emits.includes(kind as EventKind)) throw new Error(`The route does not declare the event ${kind.type}.`);
+      gathered.news.push([kind as EventKind, news as EventNews]);
+    },
+    audit(change) {
+      if (change.changes.length > 0 || change.action !== "updated") gathered.changes.push(change);
+    },
+    forget() {
+      gathered.forget = true;
+    },
+    async prepareTenant(tenant) {
+      for (const module of kernel.modules) await module.prepareTenant?.(ctx, tenant);
+    },
+    startOperation: (kind, start) => insertOperation(ctx, kind, start),
+    async attempt(part) {
+      const marks = [gathered.news.length, gathered.changes.length] as const;
+      try {
+        return await tx.savepoint(part);
+      } catch (error) {
+        gathered.news.length = marks[0];
+        gathered.changes.length = marks[1];
+        throw error;
+      }
+    },
+    transaction: (part) => part(ctx),
+  };
+  return ctx;
+}
+
+const insertNews = hot<{ rows: string }, never>("insert_news", ({ rows }) =>
+  query(sql`insert into kernel.outbox (tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id)
+    select tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id
+    from jsonb_to_recordset(${rows}::jsonb) with ordinality as r(tenant_id text, type text, subject text, occurred_at timestamptz,
+      data jsonb, owner_id text, request_id text, correlation_id text, n bigint) order by n`),
+);
+const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
+  query(sql`insert into access.audit (tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment, search)
+    select tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment,
+      lower(normalize(search, NFC))
+    from jsonb_to_recordset(${rows}::jsonb) as r(tenant_id text, id text, at timestamptz, type text, action text, item_kind text,
+      item_id text, item_name text, actor jsonb, on_behalf_of jsonb, via jsonb, request_id text, changes jsonb, comment text, search text)`),
+);
+
+function statementsOf(caller: Caller, { news, changes }: Gathered): HotQuery<never>[] {
+  const statements: HotQuery<never>[] = [];
+  if (news.length > 0) statements.push(insertNews({ rows: JSON.stringify(news.map((one) => newsRow(caller, one))) }));
+  if (changes.length > 0) statements.push(insertChanges({ rows: JSON.stringify(changes.map((one) => changeRow(caller, one))) }));
+  return statements;
+}
+
+const mostBytes = 16_384;
+
+/** The common shape of an event's `data` (notifications, part A); what would be too long is left to its `url`. */
+function newsRow({ who, call, now }: Caller, [kind, news]: [EventKind, EventNews]): Record<string, unknown> {
+  const data: Record<string, unknown> = {
+    url: `/${call.version || "v1"}${news.path}`,
+    resource: news.resource,
+    previous: news.previous,
+    changed: news.changed,
+    actor: { kind: who.actor.kind, id: who.actor.id },
+    requestId: call.requestId,
+    correlationId: call.correlationId,
+    ...(news.adds as object | undefined),
+  };
+  if (JSON.stringify(data).length > mostBytes) {
+    delete data.resource;
+    delete data.previous;
+    data.trimmed = true;
+  }
+  return {
+    tenant_id: news.tenantId,
+    type: kind.type,
+    subject: news.subject,
+    occurred_at: now,
+    data,
+    owner_id: news.ownerId ?? null,
+    request_id: call.requestId,
+    correlation_id: call.correlationId,
+  };
+}
+
+function changeRow({ who, call, now }: Caller, change: AuditChange): Record<string, unknown> {
+  const { actor, onBehalfOf, via, tenant } = who;
+  const changes = change.changes.map(({ field, old, new: next }) => ({ field, old: shortened(old), new: shortened(next) }));
+  return {
+    tenant_id: change.tenantId,
+    id: newId("aud"),
+    at: now,
+    type: change.type,
+    action: change.action,
+    item_kind: change.item.kind,
+    item_id: change.item.id,
+    item_name: change.item.name,
+    actor: { ...actor, tenantName: tenant.name },
+    on_behalf_of: onBehalfOf,
+    via,
+    request_id: call.requestId,
+    changes,
+    comment: change.comment ?? null,
+    search: [actor.name, actor.id, change.item.name, change.item.id, change.action, change.comment ?? "", JSON.stringify(changes)].join("\n"),
+  };
+}
+
+/** Values over 2,000 characters: the first 200 and their SHA-256 (access, section 8). */
+function shortened(value: unknown): unknown {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  if (text === undefined || text.length <= 2_000) return value;
+  return { start: text.slice(0, 200), sha256: hash("sha256", text, "hex") };
+}

@@ -1,0 +1,152 @@
+/**
+ * The contract between the kernel and a module. The route table that modules state here is data: the front door, the
+ * documents, the permission list, the sweep test and the clients are all made from it.
+ */
+import type { Logger } from "pino";
+import type { Static, TObject, TSchema } from "typebox";
+import type { AuditChange } from "./audit.ts";
+import type { Db } from "./db.ts";
+import type { EventKind, EventNews } from "./events.ts";
+import type { JobKind } from "./jobs.ts";
+import type { OperationKind, OperationStart } from "./operations.ts";
+import type { Permission, Service } from "./permissions.ts";
+import type { LaneName, Principal } from "./principal.ts";
+import type { ProblemKind } from "./problem.ts";
+import type { Secrets } from "./secrets.ts";
+
+/** What the call brought beside its body: who may need it asks for it here, so that operations know no HTTP. */
+export type Call = {
+  requestId: string;
+  correlationId: string | null;
+  /** The label the caller used, for links in replies; the version that serves it. */
+  label: string;
+  version: string;
+  /** The path below the label and the query as they came, for `nextLink`. */
+  path: string;
+  search: string;
+  address: string;
+  /** Entity tags of `If-Match`; null when absent. */
+  ifMatch: readonly string[] | null;
+  /** Seconds of `Prefer: wait=N` (1-30), or true for `respond-async`. */
+  prefer: { wait: number | null; respondAsync: boolean };
+};
+
+/** All that an operation works with. One database handle, on the transaction of the call where there is one. */
+export type Context = {
+  db: Db;
+  who: Principal;
+  call: Call;
+  log: Logger;
+  now: Date;
+  secrets: Secrets;
+  /** Tells of a change of state; stored in the transaction of the change. */
+  emit<D extends object>(kind: EventKind<D>, news: EventNews<D>): void;
+  /** Records who changed what, in the transaction of the change. Nothing changed: do not call it. */
+  audit(change: AuditChange): void;
+  /** Adds a finding to `Demarc-Warning`; the call succeeds all the same. */
+  warn(code: string, pointer?: string): void;
+  /** Something was taken away (a right, a credential, a switch): the reply waits until no cache admits it any more. */
+  forget(): void;
+  /** Starts long work in the transaction of the call (notifications, part D). Returns the operation's id. */
+  startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<string>;
+  /** Lets every module make what it keeps per tenant; for the operation that makes tenants. */
+  prepareTenant(tenant: MadeTenant): Promise<void>;
+  /** Runs a part that may fail by itself: a Problem undoes its rows, news and records, and is thrown on. */
+  attempt<T>(part: () => Promise<T>): Promise<T>;
+  /** For routes with `transaction: "own"`: opens one, after slow work (hashing) was done outside. */
+  transaction<T>(part: (ctx: Context) => Promise<T>): Promise<T>;
+};
+
+type ParamNames<P extends string> = P extends `${string}{${infer N}}${infer Rest}` ? N | ParamNames<Rest> : never;
+type StaticOr<S, D> = S extends TSchema ? Static<S> : D;
+type Replies = Readonly<Record<number, TSchema | null>>;
+type ReplyBody<R extends Replies> = { [S in keyof R]: R[S] extends TSchema ? Static<R[S]> : undefined }[keyof R];
+
+/** A reply with more than a body. `etag` overrides the one made from the body; `links` are paths below the label. */
+export class Reply<B = unknown> {
+  readonly status: number;
+  readonly body: B;
+  readonly extra: { location?: string; etag?: string; headers?: Record<string, string> };
+  constructor(status: number, body: B, extra: Reply["extra"] = {}) {
+    this.status = status;
+    this.body = body;
+    this.extra = extra;
+  }
+}
+
+type Access = Permission | "any" | "open";
+export type RouteInput<P extends string, Q, B> = {
+  params: Record<ParamNames<P>, string>;
+  query: StaticOr<Q, Record<string, never>>;
+  body: StaticOr<B, undefined>;
+};
+
+type RouteBase<P extends string, Q, B, R extends Replies> = {
+  path: P;
+  /** Where the route lives: `v1+`, `v1-v2`, `v2`. */
+  versions: string;
+  /** Operation id, `verbNoun`, unique over all services. */
+  id: string;
+  summary: string;
+  description?: string;
+  /** What the caller must hold somewhere in reach; `any`: a valid credential suffices; `open`: none is asked for. */
+  permission: Access;
+  query?: Q;
+  body?: B;
+  /** The success replies; the single one is the status of a plain return value. null: no body. */
+  replies: R;
+  problems?: readonly ProblemKind[];
+  lane?: LaneName;
+  /** A bucket of this route alone, beside the lane, per tenant. */
+  ownBucket?: { name: string; ratePerSecond: number; burst: number };
+  /** Octets; 1 MiB unless said otherwise. */
+  bodyLimitBytes?: number;
+  /** The body may be left out. */
+  bodyOptional?: boolean;
+  /** Member of the reply that is shown once: a replay keeps it, sealed, for 10 minutes, then it is null (access, section 7). */
+  secret?: string;
+  preview?: boolean;
+  deprecated?: { at: string; sunset: string };
+  run(ctx: Context, input: RouteInput<P, Q, B>): Promise<ReplyBody<R> | Reply> | ReplyBody<R> | Reply;
+};
+type ReadRoute = { method: "GET" };
+type WriteRoute = {
+  method: "POST" | "PUT" | "PATCH" | "DELETE";
+  /** The events of this change, or why there are none: a change nobody hears of must be a decision. */
+  emits: readonly EventKind[] | { none: string };
+  /** A POST that only reads (a dry run, a search with a body) is open to read scopes and read-only keys. */
+  effect?: "read" | "write";
+  /** `own`: the operation opens its transaction itself, by `ctx.transaction`. */
+  transaction?: "own";
+};
+export type RouteDefinition<P extends string, Q, B, R extends Replies> = RouteBase<P, Q, B, R> & (ReadRoute | WriteRoute);
+/** A route whose types have been checked: what the kernel keeps in its table. */
+// biome-ignore lint/suspicious/noExplicitAny: the table holds routes of every input type
+export type Route = RouteDefinition<string, TObject | undefined, TSchema | undefined, any>;
+
+/** States a route. A wrong body or reply type, a missing permission or missing `emits` does not compile. */
+export function route<
+  const P extends string,
+  Q extends TObject | undefined,
+  B extends TSchema | undefined,
+  const R extends Replies,
+>(definition: RouteDefinition<P, Q, B, R>): Route {
+  return definition as unknown as Route;
+}
+
+/** A tenant that was just made: what every module needs to make what it keeps per tenant. */
+export type MadeTenant = { id: string; parentId: string | null; kind: "provider" | "partner" | "customer"; name: string; timeZone: string };
+
+export type Stop = () => Promise<void>;
+export type Module = {
+  name: Service;
+  /** One sentence for the index page and the OpenAPI document. */
+  about: string;
+  routes?: readonly Route[];
+  events?: readonly EventKind[];
+  operations?: readonly OperationKind[];
+  jobs?: readonly JobKind[];
+  /** Makes, in the transaction that makes a tenant, what this module keeps per tenant. */
+  prepareTenant?(ctx: Context, tenant: MadeTenant): Promise<void>;
+  start?(kernel: import("./kernel.ts").Kernel): Promise<Stop>;
+};

@@ -1,0 +1,268 @@
+/**
+ * Steps 1 to 8 of the front door (conventions, section 2), all before a body is read: request id, label and address,
+ * credential, tenant, features, permission, throttle, sunset. The order is a promise: once a step refuses, nothing after
+ * it is looked at. Everything here answers from memory when it can, so that an ordinary call waits for nothing.
+ */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Call, Route } from "./contract.ts";
+import { readCredential } from "./credential-header.ts";
+import { newId } from "./ids.ts";
+import type { Kernel, RefusalReason, Verdict } from "./kernel.ts";
+import type { Service } from "./permissions.ts";
+import type { Principal } from "./principal.ts";
+import { actorHolds, lacking, scopeCovers } from "./principal.ts";
+import {
+  apiNotEnabled,
+  credentialThrottled,
+  keyReadOnly,
+  notFound,
+  Problem,
+  quotaExceeded,
+  rateLimited,
+  refuse,
+  scopeMissing,
+  serviceNotEnabled,
+  tenantSuspended,
+  unauthenticated,
+  versionRetired,
+  versionUnknown,
+} from "./problem.ts";
+import type { Charge } from "./throttle.ts";
+import type { Version } from "./versions.ts";
+
+/** A route with its service: an entry of the installation's route table. */
+export type Entry = { route: Route; service: Service; template: string };
+
+/** What the front door knows of a call so far; it stays with the request until the activity line is written. */
+export type Visit = {
+  requestId: string;
+  startedAtMs: number;
+  correlationId: string | null;
+  address: string;
+  label: string | null;
+  version: Version | null;
+  entry: Entry | null;
+  /** Steps 3 to 7 passed: the caller, and the tenant whose log a refused call belongs to. */
+  who: Principal | null;
+  ownerTenantId: string | null;
+  reason: RefusalReason | null;
+  code: string | null;
+  charge: Charge | null;
+  bytesIn: number;
+};
+
+declare module "fastify" {
+  interface FastifyRequest {
+    visit: Visit;
+  }
+}
+
+/** Entries that share a method and a path template, newest first; one of them lives in the version asked for. */
+export type Group = readonly Entry[];
+
+const safeToken = /^[A-Za-z0-9._-]{1,128}$/;
+const safeRequestId = /^[A-Za-z0-9._-]{1,64}$/;
+
+export function openVisit(request: FastifyRequest, address: string): Visit {
+  const given = request.headers["x-request-id"];
+  const correlation = request.headers["correlation-id"];
+  return {
+    requestId: typeof given === "string" && safeRequestId.test(given) ? given : newId("rid"),
+    startedAtMs: performance.now(),
+    correlationId: typeof correlation === "string" && safeToken.test(correlation) ? correlation : null,
+    address,
+    label: null,
+    version: null,
+    entry: null,
+    who: null,
+    ownerTenantId: null,
+    reason: null,
+    code: null,
+    charge: null,
+    bytesIn: 0,
+  };
+}
+
+export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => string[]) {
+  const { versions, gate, throttle } = kernel;
+
+  /** Passes a request through the door; a refusal is thrown. Returns a promise only where something must be fetched. */
+  function enter(request: FastifyRequest, reply: FastifyReply, group: Group): void | Promise<void> {
+    const visit = request.visit;
+    resolveEntry(request, reply, visit, group);
+    const route = visit.entry!.route;
+    if (route.permission === "open") return passOpen(visit, reply);
+    const presented = readCredential(request.raw.rawHeaders, request.raw.url ?? "");
+    if ("refusal" in presented) throw unauthorized(visit, presented.refusal === "absent" ? null : "malformed", presented.hint);
+    const verdict = gate.authenticate(presented.credential, visit.address);
+    return verdict instanceof Promise
+      ? verdict.then((settled) => recognised(request, reply, settled))
+      : recognised(request, reply, verdict);
+  }
+
+  function resolveEntry(request: FastifyRequest, reply: FastifyReply, visit: Visit, group: Group): void {
+    const label = (request.params as { label: string }).label;
+    const resolved = versions.resolve(label);
+    if (!resolved) throw unknownLabel();
+    visit.label = label;
+    visit.version = resolved.version;
+    reply.header("api-version", resolved.version.label);
+    const entry = group.find(({ route }) => versions.covers(route.versions, resolved.version.label) && (!route.preview || resolved.preview));
+    if (!entry) throw wrongAddress(request.raw.url ?? "");
+    visit.entry = entry;
+  }
+
+  function passOpen(visit: Visit, reply: FastifyReply): void {
+    const retryAfterSeconds = throttle.chargeAddress(visit.address);
+    if (retryAfterSeconds !== null) throw refuse(rateLimited, { headers: { "retry-after": String(retryAfterSeconds) } });
+    checkSunset(visit, reply);
+  }
+
+  function recognised(request: FastifyRequest, reply: FastifyReply, verdict: Verdict): void | Promise<void> {
+    const visit = request.visit;
+    if (!verdict.ok) {
+      visit.ownerTenantId = verdict.tenantId;
+      if (verdict.retryAfterSeconds !== undefined) {
+        visit.reason = verdict.reason;
+        throw refuse(credentialThrottled, { headers: { "retry-after": String(verdict.retryAfterSeconds) } });
+      }
+      throw unauthorized(visit, verdict.reason, verdict.hint);
+    }
+    visit.who = verdict.who;
+    if (verdict.who.tenant.suspended) throw refuse(tenantSuspended);
+    const named = request.headers["demarc-tenant"];
+    if (named === undefined) return allowed(request, reply);
+    const card = typeof named === "string" ? gate.tenant(named) : null;
+    const act = (acting: typeof verdict.who.acting | null) => {
+      if (!acting?.lineage.includes(verdict.who.tenant.id)) {
+        throw refuse(notFound, { detail: "The tenant named by Demarc-Tenant does not exist, or you may not see it." });
+      }
+      if (acting.id !== verdict.who.acting.id) visit.who = { ...verdict.who, acting };
+      return allowed(request, reply);
+    };
+    return card instanceof Promise ? card.then(act) : act(card);
+  }
+
+  /** Steps 5 to 8. */
+  function allowed(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
+    const visit = request.visit;
+    const { who, entry } = visit as { who: Principal; entry: Entry };
+    const { tenant } = who;
+    if (visit.label === "beta" && !tenant.features.has("beta")) throw unknownLabel();
+    if (!tenant.features.has("api") && who.via.clientId !== "demarc-console") throw refuse(apiNotEnabled);
+    if (entry.service !== "access" && !(tenant.features.has(entry.service) && who.acting.features.has(entry.service))) {
+      throw refuse(serviceNotEnabled, { detail: `The service ${entry.service} is not enabled for this tenant.`, members: { service: entry.service } });
+    }
+    let refusal: Problem | undefined;
+    try {
+      checkPermission(who, entry.route);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      refusal = error;
+    }
+    const charge = throttle.charge(who, entry.route.lane ?? "api", entry.route.ownBucket);
+    const charged = (result: Charge) => {
+      visit.charge = result;
+      // An empty bucket does not turn the 403 of step 6 into a 429.
+      if (refusal) throw refusal;
+      if (!result.admitted) throw throttled(result);
+      checkSunset(visit, reply);
+    };
+    return charge instanceof Promise ? charge.then(charged) : charged(charge);
+  }
+
+  function checkSunset(visit: Visit, reply: FastifyReply): void {
+    const { version, entry, label } = visit as { version: Version; entry: Entry; label: string };
+    if (version.deprecatedAt) reply.headers(versions.headers(version, `/${versions.newest.label}${entry.route.path}`));
+    const over = version.status === "retired" || (version.sunsetAt && kernel.now() >= new Date(version.sunsetAt));
+    if (over) {
+      throw refuse(versionRetired, {
+        detail: `The version ${label} is no longer served; ${versions.newest.label} is its successor.`,
+        headers: { link: `</${versions.newest.label}${entry.route.path}>; rel="successor-version"` },
+      });
+    }
+  }
+
+  function unknownLabel(): Problem {
+    return refuse(versionUnknown, { members: { versions: versions.labels(false) } });
+  }
+
+  function wrongAddress(url: string): Problem {
+    const allow = allowedVerbs(url.split("?", 1)[0]!);
+    return refuse(notFound, {
+      members: allow.length ? { allow } : {},
+      headers: allow.length ? { allow: allow.join(", ") } : {},
+      detail: allow.length ? `This address knows only ${allow.join(", ")}.` : undefined,
+    });
+  }
+
+  return { enter, unknownLabel, wrongAddress };
+}
+
+function unauthorized(visit: Visit, reason: RefusalReason | null, hint?: string): Problem {
+  visit.reason = reason;
+  const challenge = reason === null ? 'Bearer realm="demarc"' : 'Bearer realm="demarc", error="invalid_token"';
+  return refuse(unauthenticated, { headers: { "www-authenticate": challenge }, members: hint ? { hint } : {} });
+}
+
+function checkPermission(who: Principal, route: Route): void {
+  const { permission } = route;
+  if (permission !== "any" && permission !== "open") {
+    if (!actorHolds(who, permission)) throw lacking(permission);
+    if (!scopeCovers(who.scopes, permission)) {
+      throw refuse(scopeMissing, {
+        detail: `The credential's scope does not cover ${permission}.`,
+        members: { permission },
+        headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${permission}"` },
+      });
+    }
+  }
+  if (who.readOnly && isWrite(route)) throw refuse(keyReadOnly);
+}
+
+/** Whether a route changes anything; a read-only key opens the others, whatever their verb. */
+export function isWrite(route: Route): boolean {
+  return route.method !== "GET" && (route.effect ?? "write") === "write";
+}
+
+function throttled(charge: Charge): Problem {
+  const kind = charge.violated.includes("day") ? quotaExceeded : rateLimited;
+  return refuse(kind, {
+    headers: { "retry-after": String(charge.retryAfterSeconds) },
+    members: { "violated-policies": charge.violated },
+  });
+}
+
+/** What an operation may know of the call it serves. */
+export function callOf(request: FastifyRequest): Call {
+  const { visit } = request;
+  const url = request.raw.url ?? "";
+  const [path = "", search = ""] = url.slice(Math.max(0, url.indexOf("/", 1))).split("?", 2);
+  return {
+    path,
+    search,
+    requestId: visit.requestId,
+    correlationId: visit.correlationId,
+    label: visit.label ?? "",
+    version: visit.version?.label ?? "",
+    address: visit.address,
+    ifMatch: entityTags(request.headers["if-match"]),
+    prefer: preferences(request.headers.prefer),
+  };
+}
+
+/** The tags of an `If-Match` or `If-None-Match` header (RFC 9110, section 13.1). */
+export function entityTags(header: string | undefined): string[] | null {
+  if (header === undefined) return null;
+  return header.match(/\*|(?:W\/)?"[^"]*"/g) ?? [];
+}
+
+function preferences(header: string | string[] | undefined): Call["prefer"] {
+  const parts = String(header ?? "").split(",").map((part) => part.trim().toLowerCase());
+  const wait = parts.map((part) => /^wait\s*=\s*"?(\d{1,2})"?$/.exec(part)?.[1]).find(Boolean);
+  const seconds = wait === undefined ? null : Number(wait);
+  return {
+    wait: seconds !== null && seconds >= 1 && seconds <= 30 ? seconds : null,
+    respondAsync: parts.includes("respond-async"),
+  };
+}

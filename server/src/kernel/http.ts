@@ -1,0 +1,281 @@
+/**
+ * The front door: the route table on Fastify, and one request's way through it. Steps 1-8 (before the body) are in
+ * door.ts; here follow body, schema, idempotency, the operation in its transaction, and the reply.
+ */
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { TSchema } from "typebox";
+import { clientAddress } from "./address.ts";
+import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
+import { inTransaction, readingContext, type Warnings } from "./context.ts";
+import { Reply, type Route } from "./contract.ts";
+import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
+import type { EventKind } from "./events.ts";
+import { onceOnly, type Outcome, readIdempotencyKey } from "./idempotency.ts";
+import { readJson } from "./json.ts";
+import type { Kernel } from "./kernel.ts";
+import { createAllow } from "./allow.ts";
+import { type Fault, badRequest, bodyTooLarge, headersTooLarge, invalid, mediaTypeNotSupported, Problem, refuse, requestTimedOut } from "./problem.ts";
+import { faultsOf, readQuery } from "./validate.ts";
+
+export const mebibyte = 1_048_576;
+
+/** Entries of all modules, grouped by what Fastify can tell apart: method and path. */
+export function routeTable(kernel: Pick<Kernel, "modules">): Entry[] {
+  return kernel.modules.flatMap((module) =>
+    (module.routes ?? []).map((route) => ({ route, service: module.name, template: `/{label}${route.path}` })),
+  );
+}
+
+export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: false,
+    disableRequestLogging: true,
+    bodyLimit: mebibyte,
+    requestTimeout: 30_000,
+    connectionTimeout: 60_000,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: "idle",
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 512, querystringParser: () => ({}) },
+    http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
+    frameworkErrors: (error, request, reply) => {
+      request.visit ??= openVisit(request, request.ip);
+      finish(request, reply, error);
+    },
+    clientErrorHandler: answerGarbage,
+  });
+  const entries = routeTable(kernel);
+  const allowedVerbs = createAllow(entries);
+  const door = createDoor(kernel, allowedVerbs);
+
+  app.decorateRequest("visit");
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(/^application\/(?:[a-z0-9.+-]+\+)?json/i, { parseAs: "buffer" }, parseJson);
+  app.addHook("onRequest", (request, reply, done) => {
+    request.visit = openVisit(request, clientAddress(request.raw, kernel.settings.trustedProxies));
+    reply.header("x-request-id", request.visit.requestId);
+    if (request.visit.correlationId) reply.header("correlation-id", request.visit.correlationId);
+    const group = (request.routeOptions.config as { group?: Group }).group;
+    if (!group) return done();
+    try {
+      const entered = door.enter(request, reply, group);
+      if (entered) entered.then(() => done(), done);
+      else done();
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  app.addHook("onSend", (request, reply, _payload, done) => {
+    const charge = request.visit?.charge;
+    if (charge?.policy) {
+      reply.header("ratelimit-policy", charge.policy);
+      reply.header("ratelimit", charge.limit);
+    }
+    done();
+  });
+  app.addHook("onResponse", (request, reply, done) => {
+    recordVisit(kernel, request, reply);
+    done();
+  });
+  app.setErrorHandler((error: FastifyError, request, reply) => finish(request, reply, error));
+  app.setNotFoundHandler((request, reply) => {
+    const label = (request.raw.url ?? "").split(/[/?]/, 2)[1] ?? "";
+    const known = kernel.versions.resolve(label) || allowedVerbs(request.raw.url!.split("?", 1)[0]!).length > 0;
+    finish(request, reply, known ? door.wrongAddress(request.raw.url ?? "") : door.unknownLabel());
+  });
+
+  function finish(request: FastifyRequest, reply: FastifyReply, error: Error): void {
+    const problem = expected(error);
+    if (!problem) {
+      kernel.log.error({ err: error, requestId: request.visit.requestId, route: request.visit.entry?.template }, "unexpected error");
+    }
+    sendProblem(reply, request.visit, problem ?? unexpected(), (request.raw.url ?? "").split("?", 1)[0]!);
+  }
+
+  const groups = new Map<string, Entry[]>();
+  for (const entry of entries) {
+    const name = `${entry.route.method} ${entry.route.path}`;
+    groups.set(name, [entry, ...(groups.get(name) ?? [])]);
+  }
+  for (const group of groups.values()) {
+    const { route } = group[0]!;
+    app.route({
+      method: route.method,
+      url: `/:label${route.path.replaceAll(/\{(\w+)\}/g, ":$1")}`,
+      bodyLimit: Math.max(...group.map((entry) => entry.route.bodyLimitBytes ?? mebibyte)),
+      config: { group },
+      handler: (request, reply) => handle(kernel, request, reply),
+    });
+  }
+  return app;
+}
+
+function parseJson(request: FastifyRequest, body: Buffer, done: (error: Error | null, value?: unknown) => void): void {
+  const charset = /charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers["content-type"] ?? "")?.[1];
+  if (charset && !/^utf-?8$/i.test(charset)) return done(refuse(mediaTypeNotSupported, { detail: `The charset ${charset} is not supported; send UTF-8.` }));
+  request.visit.bytesIn = body.length;
+  if (body.length === 0) return done(null, undefined);
+  const reading = readJson(body);
+  if (reading.ok) return done(null, reading.value);
+  const { rule, pointer, message } = reading.fault;
+  done(invalid([{ pointer: pointer ?? "", rule, message }]));
+}
+
+/** What Fastify itself refuses, in our words; undefined for bugs. */
+function expected(error: Error): Problem | undefined {
+  if (error instanceof Problem) return error;
+  const code = (error as FastifyError).code;
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return refuse(bodyTooLarge);
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return refuse(mediaTypeNotSupported, { detail: "Send application/json." });
+  const status = (error as FastifyError).statusCode;
+  if (code?.startsWith("FST_ERR_") && status && status >= 400 && status < 500) return refuse(badRequest, { detail: error.message });
+  return undefined;
+}
+
+/** Bytes that are no HTTP request: answered on the bare socket, once. */
+function answerGarbage(this: FastifyInstance, error: Error & { code?: string }, socket: import("node:net").Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  const kind = error.code === "HPE_HEADER_OVERFLOW" ? headersTooLarge : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? requestTimedOut : badRequest;
+  const body = JSON.stringify({ type: `/docs/error/${kind.code}`, title: kind.title, status: kind.status, detail: kind.title, code: kind.code, message: kind.title });
+  socket.end(
+    `HTTP/1.1 ${kind.status} ${kind.title.replaceAll(/[^ -~]/g, "")}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const visit = request.visit;
+  const { route } = visit.entry!;
+  const input = readInput(kernel, request, route);
+  const warnings: Warnings = [];
+  const outcome = await perform(kernel, request, route, input, warnings);
+  if (warnings.length > 0) {
+    reply.header("demarc-warning", warnings.map(({ code, pointer }) => (pointer ? `${code};pointer="${pointer}"` : code)).join(", "));
+  }
+  if (outcome.replayed) reply.header("idempotency-replayed", "true");
+  const tags = route.method === "GET" ? entityTags(request.headers["if-none-match"]) : null;
+  if (tags && outcome.headers.etag && (tags.includes("*") || tags.some((tag) => tag.replace(/^W\//, "") === outcome.headers.etag))) {
+    return reply.code(304).header("etag", outcome.headers.etag).send();
+  }
+  reply.code(outcome.status).headers(outcome.headers);
+  return reply.send(outcome.text ?? undefined);
+}
+
+type Input = { params: Record<string, string>; query: Record<string, unknown>; body: unknown };
+
+function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input {
+  const version = request.visit.version!.label;
+  const url = request.raw.url ?? "";
+  const mark = url.indexOf("?");
+  const { query, faults } = readQuery(route.query, mark < 0 ? "" : url.slice(mark + 1));
+  const { label: _, ...params } = request.params as Record<string, string>;
+  let body = request.body;
+  if (route.body) {
+    const schema = kernel.versions.bodySchema(route.id, route.body as TSchema, version);
+    if (body !== undefined) faults.push(...faultsOf(schema, body));
+    else if (!route.bodyOptional) faults.push({ pointer: "", rule: "required", message: "A JSON body is needed." });
+    if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version)) body = kernel.versions.upgrade(route.id, body, version);
+  }
+  if (faults.length > 0) throw invalid(faults as Fault[]);
+  return { params, query, body };
+}
+
+const nobody: EventKind[] = [];
+
+async function perform(kernel: Kernel, request: FastifyRequest, route: Route, input: Input, warnings: Warnings): Promise<Outcome> {
+  const visit = request.visit;
+  const now = kernel.now();
+  const emits = "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]) : nobody;
+  const caller = { who: visit.who!, call: callOf(request), log: kernel.log, now, emits, warnings };
+  const work = async (ctx: Parameters<Route["run"]>[0]) => render(kernel, visit, route, input, await route.run(ctx, input as never));
+  if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {
+    return work(readingContext(kernel, caller));
+  }
+  const value = readIdempotencyKey(request.raw.rawHeaders);
+  if (value === null) return inTransaction(kernel, caller, work);
+  const { path, search } = caller.call;
+  const once = await onceOnly(kernel, visit, { method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret }, now);
+  return inTransaction(kernel, caller, work, once);
+}
+
+/** One spelling per path: percent-encoding is undone and made again. */
+function normal(path: string): string {
+  return path.split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("/");
+}
+
+function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result: unknown): Outcome {
+  const { replies } = route as { replies: Record<number, TSchema | null> };
+  const answer = result instanceof Reply ? result : new Reply(Number(Object.keys(replies)[0]), result);
+  const schema = replies[answer.status];
+  if (schema === undefined) throw new Error(`${route.id} does not declare the reply ${answer.status}.`);
+  const headers: Record<string, string> = { ...answer.extra.headers };
+  const prefix = `/${visit.label}`;
+  if (answer.extra.location) headers.location = prefix + answer.extra.location;
+  if (schema === null) return { status: answer.status, text: null, headers };
+  headers["content-type"] ??= "application/json; charset=utf-8";
+  if (typeof answer.body === "string" && !/json/.test(headers["content-type"])) return { status: answer.status, text: answer.body, headers };
+  let body = linked(answer.body, prefix);
+  const isResource = (schema as { properties?: object }).properties && "id" in (schema as { properties: object }).properties;
+  let text: string | undefined;
+  if (answer.extra.etag) headers.etag = answer.extra.etag;
+  else if (isResource) headers.etag = etagOf(schema, body);
+  if (!kernel.versions.isNewest(visit.version!.label)) {
+    body = kernel.versions.downgrade(route.id, JSON.parse(serialise(schema, body)), schema, visit.version!.label);
+    text = serialise(kernel.versions.replySchema(schema, visit.version!.label), body);
+  }
+  text ??= serialise(schema, body);
+  if (Array.isArray(input.query.fields)) text = trimmed(text, input.query.fields as string[]);
+  return { status: answer.status, text, headers };
+}
+
+/** Lists give their next page as a path below the label; here it gets the label that the caller used. */
+function linked(body: unknown, prefix: string): unknown {
+  const page = body as { nextLink?: unknown } | null;
+  return page && typeof page === "object" && typeof page.nextLink === "string" && page.nextLink.startsWith("/")
+    ? { ...page, nextLink: prefix + page.nextLink }
+    : body;
+}
+
+/** `fields=a,b`: the named members of the resource, or of each item of a list. */
+function trimmed(text: string, fields: string[]): string {
+  const pick = (value: Record<string, unknown>) => Object.fromEntries(fields.filter((name) => name in value).map((name) => [name, value[name]]));
+  const body = JSON.parse(text) as Record<string, unknown>;
+  return JSON.stringify(Array.isArray(body.items) ? { ...body, items: body.items.map(pick) } : pick(body));
+}
+
+function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
+  const visit = request.visit;
+  if (!visit) return;
+  const { who, entry } = visit;
+  const durationMs = Math.round((performance.now() - visit.startedAtMs) * 1000) / 1000;
+  const bytesOut = Number(reply.getHeader("content-length") ?? 0);
+  const tenantId = who?.tenant.id ?? visit.ownerTenantId ?? "";
+  kernel.activity.record({
+    at: kernel.now(),
+    requestId: visit.requestId,
+    tenantId,
+    actingTenantId: who?.acting.id ?? tenantId,
+    actor: who ? who.actor : null,
+    via: who ? who.via : null,
+    service: entry?.service ?? null,
+    version: visit.version?.label ?? null,
+    operationId: entry?.route.id ?? null,
+    method: request.method,
+    route: entry?.template ?? null,
+    target: targets(request.params as Record<string, string> | undefined),
+    status: reply.statusCode,
+    code: visit.code,
+    reason: visit.reason,
+    durationMs,
+    address: visit.address,
+    userAgent: request.headers["user-agent"]?.slice(0, 200) ?? null,
+    bytesIn: visit.bytesIn,
+    bytesOut,
+  });
+}
+
+/** Ids among the path parameters; anything else in a path (a user name, a key) stays out of the log. */
+function targets(params: Record<string, string> | undefined): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of Object.entries(params ?? {})) if (/^[a-z]{3}_[0-9a-z]{26}$/.test(value)) found[name] = value;
+  return found;
+}

@@ -1,0 +1,58 @@
+import type { Logger } from "pino";
+import type { Activity } from "./activity.ts";
+import type { Module } from "./contract.ts";
+import type { Database } from "./db.ts";
+import type { Principal, TenantCard } from "./principal.ts";
+import type { Secrets } from "./secrets.ts";
+import type { Throttle } from "./throttle.ts";
+import type { Versions } from "./versions.ts";
+
+/** Why a credential was refused: shown to the owner in the activity log, never to the caller. */
+export type RefusalReason = "unknown" | "expired" | "revoked" | "disabled" | "address" | "blocked" | "malformed";
+
+/** What a credential turned out to be. A recognised but refused one names its tenant, whose log the call belongs to. */
+export type Verdict =
+  | { ok: true; who: Principal }
+  | { ok: false; reason: RefusalReason; tenantId: string | null; hint?: string; retryAfterSeconds?: number };
+
+/** What the module that owns credentials and tenants does for the front door. Answers at once when it knows by heart. */
+export type Gate = {
+  authenticate(credential: string, address: string): Verdict | Promise<Verdict>;
+  /** The principal of work that was started earlier, with its rights as they are now; null when it has none left. */
+  principalOf(actor: { kind: string; id: string }, tenantId: string): Promise<Principal | null>;
+  tenant(idOrCode: string): TenantCard | null | Promise<TenantCard | null>;
+};
+
+export type Settings = {
+  publicUrl: string;
+  production: boolean;
+  dataDir: string;
+  release: string;
+  trustedProxies: readonly string[];
+  corsOrigins: readonly string[];
+  outboundAllow: readonly string[];
+  tcpProbePorts: readonly number[];
+  passwordGrant: boolean;
+  oauthAlgorithm: "RS256" | "ES256";
+  activityDays: number;
+};
+
+/** What runs under every module: made once by `app.ts`, handed to the modules' `start`. */
+export type Kernel = {
+  settings: Settings;
+  /** The clock of the installation; tests move it. */
+  now(): Date;
+  log: Logger;
+  /** As the server's role, behind the tenant wall. */
+  db: Database;
+  /** As the role of relay, purge and look-ups across tenants. */
+  system: Database;
+  secrets: Secrets;
+  versions: Versions;
+  throttle: Throttle;
+  activity: Activity;
+  modules: readonly Module[];
+  gate: Gate;
+  /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */
+  forget(): Promise<void>;
+};

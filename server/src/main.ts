@@ -1,0 +1,62 @@
+/** The process: configuration, database, server, demo, drain on a signal. */
+import { mkdirSync } from "node:fs";
+import pino from "pino";
+import { buildApp } from "./app.ts";
+import { type Config, ConfigError, readConfig, release } from "./config.ts";
+import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/lifecycle.ts";
+import type { Settings } from "./kernel/kernel.ts";
+import { createNamedDatabase, MigrationError, migrate } from "./kernel/migrate.ts";
+import { loadMasterKeys, MasterKeyError } from "./kernel/secrets.ts";
+
+function settingsOf(config: Config, port: number): Settings {
+  return {
+    publicUrl: config.PUBLIC_URL || `http://localhost:${port}`,
+    production: config.ENV === "production",
+    dataDir: config.DATA_DIR,
+    release,
+    trustedProxies: config.TRUSTED_PROXIES,
+    corsOrigins: config.CORS_ORIGINS,
+    outboundAllow: config.OUTBOUND_ALLOW,
+    tcpProbePorts: config.TCP_PROBE_PORTS.map(Number),
+    passwordGrant: config.OAUTH_PASSWORD_GRANT,
+    oauthAlgorithm: config.OAUTH_ALG,
+    activityDays: config.ACTIVITY_DAYS,
+  };
+}
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env);
+  mkdirSync(config.DATA_DIR, { recursive: true, mode: 0o700 });
+  const log = pino({ level: config.LOG_LEVEL, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false, minLength: 4_096 }));
+  const masterKeys = loadMasterKeys({ file: config.MASTER_KEY_FILE || undefined, inline: config.MASTER_KEYS || undefined, production: config.ENV === "production", dataDir: config.DATA_DIR, warn: (message) => log.warn(message) });
+  const embedded = config.DATABASE_URL
+    ? null
+    : await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: (message, fields) => log.info(fields ?? {}, message) });
+  const databaseUrl = embedded ? await createNamedDatabase(embedded.url, "demarc") : config.DATABASE_URL;
+  const applied = await migrate(databaseUrl, new URL("../../migrations/", import.meta.url));
+  if (applied.length > 0) log.info({ applied }, "database migrated");
+  const app = await buildApp({ settings: settingsOf(config, config.PORT), databaseUrl, pool: config.DATABASE_POOL, masterKeys, log, betaEnabled: config.BETA });
+  await app.http.listen({ host: config.HOST, port: config.PORT });
+  console.log(`Demarc listens on ${settingsOf(config, config.PORT).publicUrl}`);
+
+  let stopping = false;
+  async function stop(signal: string): Promise<void> {
+    if (stopping) return;
+    stopping = true;
+    log.info({ signal }, "stopping");
+    await app.close();
+    await embedded?.stop();
+    log.flush();
+    process.exit(0);
+  }
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+}
+
+main().catch((error: Error & { code?: string }) => {
+  if (error instanceof ConfigError) console.error(`Demarc cannot start with this configuration:\n${error.message}`);
+  else if (error instanceof EmbeddedPostgresError || error instanceof MigrationError || error instanceof MasterKeyError) console.error(error.message);
+  else if (error.code === "EADDRINUSE") console.error(`The port is taken: ${error.message}. Choose another one with DEMARC_PORT.`);
+  else console.error(error);
+  process.exit(1);
+});

@@ -1,0 +1,19 @@
+import type { Db } from "#kernel/db";
+import { directory } from "./tables.ts";
+
+/** Whether a user may act at an instant. */
+export type UserStanding = { name: string; live: boolean; reason: "expired" | "revoked" | null; expiresAt: Date | null };
+
+/** How a user stands at `at`; undefined when there is no such user (any more). */
+export async function userStanding(db: Db, userId: string, at: Date): Promise<UserStanding | undefined> {
+  const user = await db.first(
+    directory
+      .selectFrom("directory.user")
+      .select(["fullname", "is_current", "expires_at"])
+      .where("id", "=", userId)
+      .where("deleted_at", "is", null),
+  );
+  if (!user) return undefined;
+  const expired = user.expires_at !== null && user.expires_at <= at;
+  return { name: user.fullname, live: user.is_current && !expired, reason: expired ? "expired" : user.is_current ? null : "revoked", expiresAt: user.expires_at };
+}

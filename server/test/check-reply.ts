@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { routeTable } from "../src/kernel/http.ts";
+import type { Kernel } from "../src/kernel/kernel.ts";
+import { declaredProblems } from "../src/kernel/problem.ts";
+import { faultsOf } from "../src/kernel/validate.ts";
+import type { Answer } from "./harness.ts";
+
+/**
+ * Fails the test when a reply is not what its route declares: status, schema, problem form. A problem's code must be
+ * declared, and belong to the route or to the front door.
+ */
+export function checkReply(kernel: Kernel, method: string, path: string, answer: Answer): void {
+  assert.ok(answer.headers.get("x-request-id"), `${method} ${path}: every reply carries X-Request-Id`);
+  const { status, body } = answer;
+  const contentType = answer.headers.get("content-type") ?? "";
+  if (contentType.startsWith("application/problem+json") && method !== "HEAD") {
+    const kind = declaredProblems().find(({ code }) => code === body.code);
+    assert.ok(kind, `${method} ${path}: the code ${body.code} is not declared`);
+    assert.equal(kind.status, status, `${method} ${path}: ${body.code} is a ${kind.status}`);
+    assert.equal(body.status, status);
+    assert.equal(body.message, body.detail);
+    assert.ok(body.requestId && body.title && body.type);
+    assert.notEqual(body.code, "internal_error", `${method} ${path}: answered 500`);
+    return;
+  }
+  const [, label = "", rest = ""] = /^\/([^/]+)(\/[^?]*)/.exec(path) ?? [];
+  const resolved = kernel.versions.resolve(label);
+  if (!resolved) return;
+  const routes = routeTable(kernel).filter(
+    ({ route }) =>
+      route.method === (method === "HEAD" ? "GET" : method) &&
+      kernel.versions.covers(route.versions, resolved.version.label) &&
+      new RegExp(`^${route.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(rest),
+  );
+  const { route } = routes.find(({ route: candidate }) => !candidate.path.includes("{")) ?? routes[0] ?? {};
+  if (!route || status === 304 || method === "HEAD") return;
+  const replies = route.replies as Record<number, object | null>;
+  assert.ok(status in replies, `${route.id}: the status ${status} is not declared`);
+  const schema = replies[status];
+  if (!schema || !/json/.test(contentType) || answer.text === "") return;
+  const faults = faultsOf(kernel.versions.replySchema(schema as never, resolved.version.label), body);
+  assert.deepEqual(faults, [], `${route.id}: the reply does not match its schema`);
+}
