@@ -9,7 +9,9 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const wanted = process.argv.includes("--dev") ? "dev" : "production";
 const stamp = join(root, "node_modules", ".demarc-setup");
-const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+const lock = createHash("sha256")
+  .update(readFileSync(join(root, "package-lock.json")))
+  .digest("hex");
 const installed = existsSync(stamp) ? readFileSync(stamp, "utf8").split(" ") : [];
 
 if (installed[0] !== lock || (wanted === "dev" && installed[1] !== "dev")) {
@@ -18,7 +20,9 @@ if (installed[0] !== lock || (wanted === "dev" && installed[1] !== "dev")) {
   const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error", ...(wanted === "dev" ? [] : ["--omit=dev"])];
   const { status, error } = spawnSync("npm", args, { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
   if (error || status !== 0) {
-    console.error(`npm ci failed${error ? `: ${error.message}` : ""}. Check that this machine reaches the npm registry, then try again.`);
+    console.error(
+      `npm ci failed${error ? `: ${error.message}` : ""}. Check that this machine reaches the npm registry, then try again.`,
+    );
     process.exit(1);
   }
   writeFileSync(stamp, `${lock} ${wanted}`);
@@ -27,6 +31,8 @@ if (installed[0] !== lock || (wanted === "dev" && installed[1] !== "dev")) {
 const own = join(root, "node_modules", ".bin", "node");
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (!existsSync(own) && (major < 22 || (major === 22 && minor < 18))) {
-  console.error(`Demarc needs Node 22.18 or newer. This is ${process.versions.node}, and no packaged Node exists for ${process.platform}-${process.arch}.`);
+  console.error(
+    `Demarc needs Node 22.18 or newer. This is ${process.versions.node}, and no packaged Node exists for ${process.platform}-${process.arch}.`,
+  );
   process.exit(1);
 }

@@ -16,7 +16,8 @@ function integer(about: string, fallback: number, least: number, most: number): 
     fallback: String(fallback),
     read(value) {
       const number = Number(value);
-      if (!/^\d+$/.test(value) || number < least || number > most) throw new Fault(`must be a whole number from ${least} to ${most}`);
+      if (!/^\d+$/.test(value) || number < least || number > most)
+        throw new Fault(`must be a whole number from ${least} to ${most}`);
       return number;
     },
   };
@@ -40,7 +41,10 @@ function list(about: string, check: (part: string) => boolean, wanted: string, f
     about,
     fallback,
     read(value) {
-      const parts = value.split(",").map((part) => part.trim()).filter(Boolean);
+      const parts = value
+        .split(",")
+        .map((part) => part.trim())
+        .filter(Boolean);
       const wrong = parts.find((part) => !check(part));
       if (wrong !== undefined) throw new Fault(`holds ${JSON.stringify(wrong)}, which is not ${wanted}`);
       return parts;
@@ -52,26 +56,55 @@ const isNetwork = (part: string) => ipaddr.isValid(part) || ipaddr.isValidCIDR(p
 export const settings = {
   DEMARC_PORT: integer("Port to listen on; 0 lets the system choose.", 8080, 0, 65_535),
   DEMARC_HOST: text("Address to listen on.", "127.0.0.1"),
-  DEMARC_PUBLIC_URL: text("Address by which callers reach the server; also the OAuth issuer. Default: http://localhost and the port."),
+  DEMARC_PUBLIC_URL: text(
+    "Address by which callers reach the server; also the OAuth issuer. Default: http://localhost and the port.",
+  ),
   DEMARC_DATA_DIR: text("Directory of the embedded database, the master key and demo.json.", "data"),
   DEMARC_DATABASE_URL: text("A PostgreSQL of yours (15 or newer) instead of the embedded one."),
   DEMARC_DATABASE_POOL: integer("Connections for transactions and slow reads.", 10, 2, 200),
   DEMARC_DEMO: onOff("Fill an empty database with a demo provider, its customers and their watches.", "on"),
-  DEMARC_ENV: choice("`production` refuses what is convenient but unsafe.", ["development", "production"], "development"),
+  DEMARC_ENV: choice(
+    "`production` refuses what is convenient but unsafe.",
+    ["development", "production"],
+    "development",
+  ),
   DEMARC_LOG_LEVEL: choice("Least level of log lines.", ["trace", "debug", "info", "warn", "error", "silent"], "info"),
   DEMARC_MASTER_KEY_FILE: text("File of master keys, lines `kid:base64`, the first is active. Not readable by others."),
   DEMARC_MASTER_KEYS: text("Master keys in place of a file, comma-separated."),
-  DEMARC_TRUSTED_PROXIES: list("Proxies whose X-Forwarded-For is believed: addresses or CIDR ranges.", isNetwork, "an address or a CIDR range"),
-  DEMARC_OUTBOUND_ALLOW: list("Networks that outbound calls and device tests may reach beside public addresses.", isNetwork, "an address or a CIDR range"),
-  DEMARC_CORS_ORIGINS: list("Origins whose pages may call the API.", (part) => URL.canParse(part) && new URL(part).origin === part, "an origin"),
-  DEMARC_TCP_PROBE_PORTS: list("Ports that a device test may connect to.", (part) => /^\d+$/.test(part) && Number(part) > 0 && Number(part) < 65_536, "a port", "22,80,443,830"),
+  DEMARC_TRUSTED_PROXIES: list(
+    "Proxies whose X-Forwarded-For is believed: addresses or CIDR ranges.",
+    isNetwork,
+    "an address or a CIDR range",
+  ),
+  DEMARC_OUTBOUND_ALLOW: list(
+    "Networks that outbound calls and device tests may reach beside public addresses.",
+    isNetwork,
+    "an address or a CIDR range",
+  ),
+  DEMARC_CORS_ORIGINS: list(
+    "Origins whose pages may call the API.",
+    (part) => URL.canParse(part) && new URL(part).origin === part,
+    "an origin",
+  ),
+  DEMARC_TCP_PROBE_PORTS: list(
+    "Ports that a device test may connect to.",
+    (part) => /^\d+$/.test(part) && Number(part) > 0 && Number(part) < 65_536,
+    "a port",
+    "22,80,443,830",
+  ),
   DEMARC_OAUTH_PASSWORD_GRANT: onOff("Whether tenants may be given the OAuth password grant.", "on"),
   DEMARC_OAUTH_ALG: choice("Algorithm that signs access tokens.", ["RS256", "ES256"], "RS256"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
   DEMARC_BETA: onOff("Whether the label `beta` exists.", "on"),
 } as const satisfies Record<string, Setting<unknown>>;
 
-export type Config = { [K in keyof typeof settings as K extends `DEMARC_${infer N}` ? N : never]: (typeof settings)[K] extends Setting<infer T> ? T : never };
+export type Config = {
+  [K in keyof typeof settings as K extends `DEMARC_${infer N}` ? N : never]: (typeof settings)[K] extends Setting<
+    infer T
+  >
+    ? T
+    : never;
+};
 
 export class ConfigError extends Error {}
 
@@ -85,13 +118,16 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   for (const [name, setting] of Object.entries(settings) as [string, Setting<unknown>][]) {
     const given = environment[name];
     try {
-      config[name.slice("DEMARC_".length)] = setting.read(given === undefined || given === "" ? setting.fallback : given);
+      config[name.slice("DEMARC_".length)] = setting.read(
+        given === undefined || given === "" ? setting.fallback : given,
+      );
     } catch (error) {
       faults.push(`${name} ${(error as Error).message} (it is ${JSON.stringify(given)})`);
     }
   }
   const { DATABASE_URL, PUBLIC_URL } = config as Config;
-  if (DATABASE_URL && !/^postgres(ql)?:\/\//.test(DATABASE_URL)) faults.push("DEMARC_DATABASE_URL must begin with postgres://");
+  if (DATABASE_URL && !/^postgres(ql)?:\/\//.test(DATABASE_URL))
+    faults.push("DEMARC_DATABASE_URL must begin with postgres://");
   if (PUBLIC_URL) faults.push(...publicUrlFaults(PUBLIC_URL));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `  ${fault}`).join("\n"));
   config.DATA_DIR = resolve(String(config.DATA_DIR));
@@ -103,7 +139,8 @@ function publicUrlFaults(value: string): string[] {
   const url = new URL(value);
   const loopback = /^(localhost|127\..*|\[::1\])$/.test(url.hostname);
   if (url.protocol !== "https:" && !loopback) return ["DEMARC_PUBLIC_URL must be https, except on loopback"];
-  if (value.endsWith("/") || url.search || url.hash) return ["DEMARC_PUBLIC_URL must have no trailing slash, query or fragment"];
+  if (value.endsWith("/") || url.search || url.hash)
+    return ["DEMARC_PUBLIC_URL must have no trailing slash, query or fragment"];
   return [];
 }
 

@@ -27,15 +27,34 @@ function settingsOf(config: Config, port: number): Settings {
 async function main(): Promise<void> {
   const config = readConfig(process.env);
   mkdirSync(config.DATA_DIR, { recursive: true, mode: 0o700 });
-  const log = pino({ level: config.LOG_LEVEL, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: false, minLength: 4_096 }));
-  const masterKeys = loadMasterKeys({ file: config.MASTER_KEY_FILE || undefined, inline: config.MASTER_KEYS || undefined, production: config.ENV === "production", dataDir: config.DATA_DIR, warn: (message) => log.warn(message) });
+  const log = pino(
+    { level: config.LOG_LEVEL, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: false, minLength: 4_096 }),
+  );
+  const masterKeys = loadMasterKeys({
+    file: config.MASTER_KEY_FILE || undefined,
+    inline: config.MASTER_KEYS || undefined,
+    production: config.ENV === "production",
+    dataDir: config.DATA_DIR,
+    warn: (message) => log.warn(message),
+  });
   const embedded = config.DATABASE_URL
     ? null
-    : await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log: (message, fields) => log.info(fields ?? {}, message) });
+    : await startEmbeddedPostgres({
+        dataDir: config.DATA_DIR,
+        log: (message, fields) => log.info(fields ?? {}, message),
+      });
   const databaseUrl = embedded ? await createNamedDatabase(embedded.url, "demarc") : config.DATABASE_URL;
   const applied = await migrate(databaseUrl, new URL("../../migrations/", import.meta.url));
   if (applied.length > 0) log.info({ applied }, "database migrated");
-  const app = await buildApp({ settings: settingsOf(config, config.PORT), databaseUrl, pool: config.DATABASE_POOL, masterKeys, log, betaEnabled: config.BETA });
+  const app = await buildApp({
+    settings: settingsOf(config, config.PORT),
+    databaseUrl,
+    pool: config.DATABASE_POOL,
+    masterKeys,
+    log,
+    betaEnabled: config.BETA,
+  });
   await app.http.listen({ host: config.HOST, port: config.PORT });
   console.log(`Demarc listens on ${settingsOf(config, config.PORT).publicUrl}`);
 
@@ -55,8 +74,10 @@ async function main(): Promise<void> {
 
 main().catch((error: Error & { code?: string }) => {
   if (error instanceof ConfigError) console.error(`Demarc cannot start with this configuration:\n${error.message}`);
-  else if (error instanceof EmbeddedPostgresError || error instanceof MigrationError || error instanceof MasterKeyError) console.error(error.message);
-  else if (error.code === "EADDRINUSE") console.error(`The port is taken: ${error.message}. Choose another one with DEMARC_PORT.`);
+  else if (error instanceof EmbeddedPostgresError || error instanceof MigrationError || error instanceof MasterKeyError)
+    console.error(error.message);
+  else if (error.code === "EADDRINUSE")
+    console.error(`The port is taken: ${error.message}. Choose another one with DEMARC_PORT.`);
   else console.error(error);
   process.exit(1);
 });

@@ -17,7 +17,11 @@ const migrations = new URL("../../migrations/", import.meta.url);
 /** Starts a cluster that is thrown away: no fsync, many connections. */
 export async function startTestCluster(): Promise<{ url: string; stop(): Promise<void> }> {
   const dataDir = mkdtempSync(join(tmpdir(), "demarc-test-"));
-  const cluster: EmbeddedPostgres = await startEmbeddedPostgres({ dataDir, log: () => {}, settings: { fsync: "off", max_connections: "400" } });
+  const cluster: EmbeddedPostgres = await startEmbeddedPostgres({
+    dataDir,
+    log: () => {},
+    settings: { fsync: "off", max_connections: "400" },
+  });
   return {
     url: cluster.url,
     async stop() {

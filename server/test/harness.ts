@@ -11,7 +11,7 @@ import pino from "pino";
 import { type App, type AppParts, buildApp } from "../src/app.ts";
 import { inTransaction, systemCaller } from "../src/kernel/context.ts";
 import type { Context } from "../src/kernel/contract.ts";
-import { mintCredential, credentialDigest } from "../src/kernel/credential.ts";
+import { credentialDigest, mintCredential } from "../src/kernel/credential.ts";
 import { newId } from "../src/kernel/ids.ts";
 import type { Settings } from "../src/kernel/kernel.ts";
 import type { Permission } from "../src/kernel/permissions.ts";
@@ -102,7 +102,12 @@ export async function startServer(options: Options = {}) {
     });
     const text = await response.text();
     const isJson = /json/.test(response.headers.get("content-type") ?? "");
-    const answer: Answer = { status: response.status, headers: response.headers, text, body: isJson && text ? JSON.parse(text) : null };
+    const answer: Answer = {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson && text ? JSON.parse(text) : null,
+    };
     checkReply(app.kernel, method, path, answer);
     return answer;
   }
@@ -114,9 +119,26 @@ export async function startServer(options: Options = {}) {
   }
 
   /** A tenant below another, made directly; `features` are switched on beside `api` and the services. */
-  async function tenant(parentId: string, kind: "partner" | "customer", name: string, features: Record<string, boolean> = {}): Promise<string> {
+  async function tenant(
+    parentId: string,
+    kind: "partner" | "customer",
+    name: string,
+    features: Record<string, boolean> = {},
+  ): Promise<string> {
     const id = newId("tnt");
-    const on = { api: true, monitoring: true, desk: true, directory: true, exchange: true, notifications: true, export: true, beta: false, passwordGrant: false, exchangeProvider: false, ...features };
+    const on = {
+      api: true,
+      monitoring: true,
+      desk: true,
+      directory: true,
+      exchange: true,
+      notifications: true,
+      export: true,
+      beta: false,
+      passwordGrant: false,
+      exchangeProvider: false,
+      ...features,
+    };
     await owner.query(
       `insert into access.tenant (id, parent_id, kind, name, code, time_zone, features, limits, auth_policy, created_at, updated_at)
        values ($1, $2, $3, $4, $5, 'UTC', $6, '{"maxKeys":30,"maxIntegrationKeys":100}', '{"mfa":"optional","sessionIdleMinutes":30,"sessionMaxHours":12,"selfServiceKeys":false}', $7, $7)`,
@@ -146,9 +168,20 @@ export async function startServer(options: Options = {}) {
     await owner.query(
       `insert into access.key (tenant_id, id, kind, title, scopes, read_only, expires_at, allowed_addresses, created_by, created_at, updated_at)
        values ($1, $2, 'standard', $3, $4, $5, $6, '{}', 'test', $7, $7)`,
-      [tenantId, id, `k-${id.slice(-12)}`, more.scopes ?? ["*"], more.readOnly ?? false, more.expiresAt ?? null, clock.at],
+      [
+        tenantId,
+        id,
+        `k-${id.slice(-12)}`,
+        more.scopes ?? ["*"],
+        more.readOnly ?? false,
+        more.expiresAt ?? null,
+        clock.at,
+      ],
     );
-    await owner.query("insert into access.key_secret (tenant_id, key_id, digest, hint, created_at) values ($1, $2, $3, $4, $5)", [tenantId, id, credentialDigest(secret), hint, clock.at]);
+    await owner.query(
+      "insert into access.key_secret (tenant_id, key_id, digest, hint, created_at) values ($1, $2, $3, $4, $5)",
+      [tenantId, id, credentialDigest(secret), hint, clock.at],
+    );
     await owner.query(
       `insert into access.assignment (tenant_id, id, principal_kind, principal_id, role_id, within_kind, within_id, created_at, created_by)
        values ($1, $2, 'key', $3, $4, $5, $6, $7, 'test')`,
@@ -188,7 +221,9 @@ export async function startServer(options: Options = {}) {
 }
 
 /** Waits until `check` gives something; fails after ten seconds. For what happens off a call's path. */
-export async function eventually<T>(check: () => Promise<T | null | undefined | false> | T | null | undefined | false): Promise<T> {
+export async function eventually<T>(
+  check: () => Promise<T | null | undefined | false> | T | null | undefined | false,
+): Promise<T> {
   const until = performance.now() + 10_000;
   for (;;) {
     const value = await check();

@@ -3,7 +3,11 @@ import ipaddr from "ipaddr.js";
 
 /** An address in its one spelling: IPv4-mapped IPv6 is read as IPv4. Not an address: returned as it is. */
 export function plainAddress(address: string): string {
-  return address.startsWith("::ffff:") || address.includes(":") ? (ipaddr.isValid(address) ? ipaddr.process(address).toString() : address) : address;
+  return address.startsWith("::ffff:") || address.includes(":")
+    ? ipaddr.isValid(address)
+      ? ipaddr.process(address).toString()
+      : address
+    : address;
 }
 
 /** Whether an address lies in one of the networks (addresses or CIDR ranges). */
@@ -21,7 +25,10 @@ export function inNetworks(address: string, networks: readonly string[]): boolea
 export function clientAddress(request: IncomingMessage, trustedProxies: readonly string[]): string {
   let address = plainAddress(request.socket.remoteAddress ?? "");
   if (trustedProxies.length === 0 || !inNetworks(address, trustedProxies)) return address;
-  const forwarded = String(request.headers["x-forwarded-for"] ?? "").split(",").map((part) => part.trim()).filter(Boolean);
+  const forwarded = String(request.headers["x-forwarded-for"] ?? "")
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
   for (const entry of forwarded.reverse()) {
     if (!ipaddr.isValid(entry)) return address;
     address = plainAddress(entry);

@@ -1,7 +1,7 @@
 /** How replies leave: serialised by their schema, so that nothing undeclared can; problems as RFC 9457. */
 import { hash } from "node:crypto";
-import type { FastifyReply } from "fastify";
 import fastJson from "fast-json-stringify";
+import type { FastifyReply } from "fastify";
 import type { TSchema } from "typebox";
 import type { Visit } from "./door.ts";
 import { internalError, Problem, type ProblemKind } from "./problem.ts";
@@ -60,4 +60,5 @@ export function problemsByStatus(kinds: readonly ProblemKind[]): Map<number, Pro
   return byStatus;
 }
 
-export const unexpected = () => new Problem(internalError, { detail: "Something went wrong on our side. Quote the request id." });
+export const unexpected = () =>
+  new Problem(internalError, { detail: "Something went wrong on our side. Quote the request id." });

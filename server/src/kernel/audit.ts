@@ -1,7 +1,21 @@
 /** What the item of an audit entry is (access, section 8). A module adds its word here when it first records one. */
 export type AuditType =
-  | "tenant" | "plan" | "role" | "assignment" | "key" | "client" | "login" | "session" | "authentication" | "user"
-  | "orgUnit" | "person" | "folder" | "location" | "watch" | "operation";
+  | "tenant"
+  | "plan"
+  | "role"
+  | "assignment"
+  | "key"
+  | "client"
+  | "login"
+  | "session"
+  | "authentication"
+  | "user"
+  | "orgUnit"
+  | "person"
+  | "folder"
+  | "location"
+  | "watch"
+  | "operation";
 
 /** One field of a change. Secret fields are `***` on both sides before they get here; see `changesOf`. */
 export type AuditField = { field: string; old: unknown; new: unknown };
@@ -19,7 +33,15 @@ export type AuditChange = {
 
 /** Types whose entries also need `audit.readAccess`. */
 export const accessTypes: ReadonlySet<string> = new Set([
-  "user", "role", "assignment", "key", "client", "login", "session", "authentication", "agent",
+  "user",
+  "role",
+  "assignment",
+  "key",
+  "client",
+  "login",
+  "session",
+  "authentication",
+  "agent",
 ]);
 
 /**

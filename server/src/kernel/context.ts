@@ -18,7 +18,14 @@ import type { Principal, TenantCard } from "./principal.ts";
 type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean };
 export type Warnings = { code: string; pointer?: string }[];
 
-export type Caller = { who: Principal; call: Call; log: Logger; now: Date; emits: readonly EventKind[] | null; warnings: Warnings };
+export type Caller = {
+  who: Principal;
+  call: Call;
+  log: Logger;
+  now: Date;
+  emits: readonly EventKind[] | null;
+  warnings: Warnings;
+};
 
 /** The caller of work that nobody asked for: bootstrap, jobs, demo data. `name` stands in the audit trail. */
 export function systemCaller(kernel: Kernel, tenant: TenantCard, name: string): Caller {
@@ -108,7 +115,8 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     ...common(kernel, caller),
     db: tx as Db,
     emit(kind, news) {
-      if (caller.emits && !caller.emits.includes(kind as EventKind)) throw new Error(`The route does not declare the event ${kind.type}.`);
+      if (caller.emits && !caller.emits.includes(kind as EventKind))
+        throw new Error(`The route does not declare the event ${kind.type}.`);
       gathered.news.push([kind as EventKind, news as EventNews]);
     },
     audit(change) {
@@ -153,7 +161,8 @@ const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
 function statementsOf(caller: Caller, { news, changes }: Gathered): HotQuery<never>[] {
   const statements: HotQuery<never>[] = [];
   if (news.length > 0) statements.push(insertNews({ rows: JSON.stringify(news.map((one) => newsRow(caller, one))) }));
-  if (changes.length > 0) statements.push(insertChanges({ rows: JSON.stringify(changes.map((one) => changeRow(caller, one))) }));
+  if (changes.length > 0)
+    statements.push(insertChanges({ rows: JSON.stringify(changes.map((one) => changeRow(caller, one))) }));
   return statements;
 }
 
@@ -190,7 +199,11 @@ function newsRow({ who, call, now }: Caller, [kind, news]: [EventKind, EventNews
 
 function changeRow({ who, call, now }: Caller, change: AuditChange): Record<string, unknown> {
   const { actor, onBehalfOf, via, tenant } = who;
-  const changes = change.changes.map(({ field, old, new: next }) => ({ field, old: shortened(old), new: shortened(next) }));
+  const changes = change.changes.map(({ field, old, new: next }) => ({
+    field,
+    old: shortened(old),
+    new: shortened(next),
+  }));
   return {
     tenant_id: change.tenantId,
     id: newId("aud"),
@@ -206,7 +219,15 @@ function changeRow({ who, call, now }: Caller, change: AuditChange): Record<stri
     request_id: call.requestId,
     changes,
     comment: change.comment ?? null,
-    search: [actor.name, actor.id, change.item.name, change.item.id, change.action, change.comment ?? "", JSON.stringify(changes)].join("\n"),
+    search: [
+      actor.name,
+      actor.id,
+      change.item.name,
+      change.item.id,
+      change.action,
+      change.comment ?? "",
+      JSON.stringify(changes),
+    ].join("\n"),
   };
 }
 

@@ -119,7 +119,8 @@ type WriteRoute = {
   /** `own`: the operation opens its transaction itself, by `ctx.transaction`. */
   transaction?: "own";
 };
-export type RouteDefinition<P extends string, Q, B, R extends Replies> = RouteBase<P, Q, B, R> & (ReadRoute | WriteRoute);
+export type RouteDefinition<P extends string, Q, B, R extends Replies> = RouteBase<P, Q, B, R> &
+  (ReadRoute | WriteRoute);
 /** A route whose types have been checked: what the kernel keeps in its table. */
 // biome-ignore lint/suspicious/noExplicitAny: the table holds routes of every input type
 export type Route = RouteDefinition<string, TObject | undefined, TSchema | undefined, any>;
@@ -135,7 +136,13 @@ export function route<
 }
 
 /** A tenant that was just made: what every module needs to make what it keeps per tenant. */
-export type MadeTenant = { id: string; parentId: string | null; kind: "provider" | "partner" | "customer"; name: string; timeZone: string };
+export type MadeTenant = {
+  id: string;
+  parentId: string | null;
+  kind: "provider" | "partner" | "customer";
+  name: string;
+  timeZone: string;
+};
 
 export type Stop = () => Promise<void>;
 export type Module = {

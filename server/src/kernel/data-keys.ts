@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { type Database, query } from "./db.ts";
-import type { DataKeyStore, KeyPurpose, WrappedKey } from "./secrets.ts";
+import type { CheckValue, DataKeyStore, KeyPurpose, WrappedKey } from "./secrets.ts";
 
 const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
 
@@ -8,7 +8,13 @@ const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterK
 export function createDataKeyStore(system: Database): DataKeyStore {
   const db = system.in("");
   async function active(tenantId: string, purpose: KeyPurpose): Promise<WrappedKey | null> {
-    return (await db.first(query<WrappedKey>(sql`select ${columns} from kernel.data_key where tenant_id = ${tenantId} and purpose = ${purpose} and active`))) ?? null;
+    return (
+      (await db.first(
+        query<WrappedKey>(
+          sql`select ${columns} from kernel.data_key where tenant_id = ${tenantId} and purpose = ${purpose} and active`,
+        ),
+      )) ?? null
+    );
   }
   return {
     active,
@@ -17,9 +23,13 @@ export function createDataKeyStore(system: Database): DataKeyStore {
     },
     async insert(key, replaces) {
       const stored = await system.transaction("", async (tx) => {
-        await tx.run(query(sql`select pg_advisory_xact_lock(hashtextextended(${`data_key ${key.tenantId} ${key.purpose}`}, 0))`));
+        await tx.run(
+          query(sql`select pg_advisory_xact_lock(hashtextextended(${`data_key ${key.tenantId} ${key.purpose}`}, 0))`),
+        );
         const current = await tx.first(
-          query<{ id: string }>(sql`select id from kernel.data_key where tenant_id = ${key.tenantId} and purpose = ${key.purpose} and active`),
+          query<{ id: string }>(
+            sql`select id from kernel.data_key where tenant_id = ${key.tenantId} and purpose = ${key.purpose} and active`,
+          ),
         );
         if ((current?.id ?? null) !== replaces) return false;
         await tx.run(query(sql`update kernel.data_key set active = false where id = ${replaces}`));
@@ -33,7 +43,9 @@ export function createDataKeyStore(system: Database): DataKeyStore {
     },
     async reserveSeals(id, count) {
       const row = await db.first(
-        query<{ sum: number }>(sql`update kernel.data_key set seals_reserved = seals_reserved + ${count} where id = ${id} returning seals_reserved as sum`),
+        query<{ sum: number }>(
+          sql`update kernel.data_key set seals_reserved = seals_reserved + ${count} where id = ${id} returning seals_reserved as sum`,
+        ),
       );
       return row?.sum ?? null;
     },
@@ -41,11 +53,18 @@ export function createDataKeyStore(system: Database): DataKeyStore {
       await db.run(query(sql`delete from kernel.data_key where tenant_id = ${tenantId}`));
     },
     async masterKidsInUse() {
-      return (await db.rows(query<{ kid: string }>(sql`select distinct master_kid as kid from kernel.data_key`))).map(({ kid }) => kid);
+      return (await db.rows(query<{ kid: string }>(sql`select distinct master_kid as kid from kernel.data_key`))).map(
+        ({ kid }) => kid,
+      );
     },
     checkValues: () => db.rows(query(sql`select kid, value from kernel.master_key_check`)),
     async addCheckValue({ kid, value }) {
-      await db.run(query(sql`insert into kernel.master_key_check (kid, value) values (${kid}, ${value}) on conflict do nothing`));
+      await db.run(
+        query(sql`insert into kernel.master_key_check (kid, value) values (${kid}, ${value}) on conflict do nothing`),
+      );
+      return (await db.first(
+        query<CheckValue>(sql`select kid, value from kernel.master_key_check where kid = ${kid}`),
+      ))!;
     },
   };
 }

@@ -117,7 +117,10 @@ export function databaseAway(error: unknown): Problem | undefined {
           (error as Error).message ?? "",
         );
   if (!away) return undefined;
-  return refuse(unavailable, { detail: "The database is away. Nothing was changed; try again.", headers: { "retry-after": "5" } });
+  return refuse(unavailable, {
+    detail: "The database is away. Nothing was changed; try again.",
+    headers: { "retry-after": "5" },
+  });
 }
 
 async function guarded<T>(work: Promise<T>): Promise<T> {

@@ -93,7 +93,8 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     const route = visit.entry!.route;
     if (route.permission === "open") return passOpen(visit, reply);
     const presented = readCredential(request.raw.rawHeaders, request.raw.url ?? "");
-    if ("refusal" in presented) throw unauthorized(visit, presented.refusal === "absent" ? null : "malformed", presented.hint);
+    if ("refusal" in presented)
+      throw unauthorized(visit, presented.refusal === "absent" ? null : "malformed", presented.hint);
     const verdict = gate.authenticate(presented.credential, visit.address);
     return verdict instanceof Promise
       ? verdict.then((settled) => recognised(request, reply, settled))
@@ -107,14 +108,17 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     visit.label = label;
     visit.version = resolved.version;
     reply.header("api-version", resolved.version.label);
-    const entry = group.find(({ route }) => versions.covers(route.versions, resolved.version.label) && (!route.preview || resolved.preview));
+    const entry = group.find(
+      ({ route }) => versions.covers(route.versions, resolved.version.label) && (!route.preview || resolved.preview),
+    );
     if (!entry) throw wrongAddress(request.raw.url ?? "");
     visit.entry = entry;
   }
 
   function passOpen(visit: Visit, reply: FastifyReply): void {
     const retryAfterSeconds = throttle.chargeAddress(visit.address);
-    if (retryAfterSeconds !== null) throw refuse(rateLimited, { headers: { "retry-after": String(retryAfterSeconds) } });
+    if (retryAfterSeconds !== null)
+      throw refuse(rateLimited, { headers: { "retry-after": String(retryAfterSeconds) } });
     checkSunset(visit, reply);
   }
 
@@ -151,7 +155,10 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     if (visit.label === "beta" && !tenant.features.has("beta")) throw unknownLabel();
     if (!tenant.features.has("api") && who.via.clientId !== "demarc-console") throw refuse(apiNotEnabled);
     if (entry.service !== "access" && !(tenant.features.has(entry.service) && who.acting.features.has(entry.service))) {
-      throw refuse(serviceNotEnabled, { detail: `The service ${entry.service} is not enabled for this tenant.`, members: { service: entry.service } });
+      throw refuse(serviceNotEnabled, {
+        detail: `The service ${entry.service} is not enabled for this tenant.`,
+        members: { service: entry.service },
+      });
     }
     let refusal: Problem | undefined;
     try {
@@ -258,7 +265,9 @@ export function entityTags(header: string | undefined): string[] | null {
 }
 
 function preferences(header: string | string[] | undefined): Call["prefer"] {
-  const parts = String(header ?? "").split(",").map((part) => part.trim().toLowerCase());
+  const parts = String(header ?? "")
+    .split(",")
+    .map((part) => part.trim().toLowerCase());
   const wait = parts.map((part) => /^wait\s*=\s*"?(\d{1,2})"?$/.exec(part)?.[1]).find(Boolean);
   const seconds = wait === undefined ? null : Number(wait);
   return {

@@ -5,16 +5,26 @@
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { TSchema } from "typebox";
 import { clientAddress } from "./address.ts";
+import { createAllow } from "./allow.ts";
 import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
 import { inTransaction, readingContext, type Warnings } from "./context.ts";
 import { Reply, type Route } from "./contract.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
-import { onceOnly, type Outcome, readIdempotencyKey } from "./idempotency.ts";
+import { type Outcome, onceOnly, readIdempotencyKey } from "./idempotency.ts";
 import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
-import { createAllow } from "./allow.ts";
-import { type Fault, badRequest, bodyTooLarge, headersTooLarge, invalid, mediaTypeNotSupported, Problem, refuse, requestTimedOut } from "./problem.ts";
+import {
+  badRequest,
+  bodyTooLarge,
+  type Fault,
+  headersTooLarge,
+  invalid,
+  mediaTypeNotSupported,
+  Problem,
+  refuse,
+  requestTimedOut,
+} from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
 
 export const mebibyte = 1_048_576;
@@ -29,7 +39,6 @@ export function routeTable(kernel: Pick<Kernel, "modules">): Entry[] {
 export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
-    disableRequestLogging: true,
     bodyLimit: mebibyte,
     requestTimeout: 30_000,
     connectionTimeout: 60_000,
@@ -87,7 +96,10 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
   function finish(request: FastifyRequest, reply: FastifyReply, error: Error): void {
     const problem = expected(error);
     if (!problem) {
-      kernel.log.error({ err: error, requestId: request.visit.requestId, route: request.visit.entry?.template }, "unexpected error");
+      kernel.log.error(
+        { err: error, requestId: request.visit.requestId, route: request.visit.entry?.template },
+        "unexpected error",
+      );
     }
     sendProblem(reply, request.visit, problem ?? unexpected(), (request.raw.url ?? "").split("?", 1)[0]!);
   }
@@ -110,15 +122,17 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
   return app;
 }
 
-function parseJson(request: FastifyRequest, body: Buffer, done: (error: Error | null, value?: unknown) => void): void {
+async function parseJson(request: FastifyRequest, body: Buffer): Promise<unknown> {
   const charset = /charset\s*=\s*"?([^\s;"]+)/i.exec(request.headers["content-type"] ?? "")?.[1];
-  if (charset && !/^utf-?8$/i.test(charset)) return done(refuse(mediaTypeNotSupported, { detail: `The charset ${charset} is not supported; send UTF-8.` }));
+  if (charset && !/^utf-?8$/i.test(charset)) {
+    throw refuse(mediaTypeNotSupported, { detail: `The charset ${charset} is not supported; send UTF-8.` });
+  }
   request.visit.bytesIn = body.length;
-  if (body.length === 0) return done(null, undefined);
+  if (body.length === 0) return undefined;
   const reading = readJson(body);
-  if (reading.ok) return done(null, reading.value);
+  if (reading.ok) return reading.value;
   const { rule, pointer, message } = reading.fault;
-  done(invalid([{ pointer: pointer ?? "", rule, message }]));
+  throw invalid([{ pointer: pointer ?? "", rule, message }]);
 }
 
 /** What Fastify itself refuses, in our words; undefined for bugs. */
@@ -126,17 +140,35 @@ function expected(error: Error): Problem | undefined {
   if (error instanceof Problem) return error;
   const code = (error as FastifyError).code;
   if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return refuse(bodyTooLarge);
-  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") return refuse(mediaTypeNotSupported, { detail: "Send application/json." });
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE")
+    return refuse(mediaTypeNotSupported, { detail: "Send application/json." });
   const status = (error as FastifyError).statusCode;
-  if (code?.startsWith("FST_ERR_") && status && status >= 400 && status < 500) return refuse(badRequest, { detail: error.message });
+  if (code?.startsWith("FST_ERR_") && status && status >= 400 && status < 500)
+    return refuse(badRequest, { detail: error.message });
   return undefined;
 }
 
 /** Bytes that are no HTTP request: answered on the bare socket, once. */
-function answerGarbage(this: FastifyInstance, error: Error & { code?: string }, socket: import("node:net").Socket): void {
+function answerGarbage(
+  this: FastifyInstance,
+  error: Error & { code?: string },
+  socket: import("node:net").Socket,
+): void {
   if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const kind = error.code === "HPE_HEADER_OVERFLOW" ? headersTooLarge : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? requestTimedOut : badRequest;
-  const body = JSON.stringify({ type: `/docs/error/${kind.code}`, title: kind.title, status: kind.status, detail: kind.title, code: kind.code, message: kind.title });
+  const kind =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? headersTooLarge
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? requestTimedOut
+        : badRequest;
+  const body = JSON.stringify({
+    type: `/docs/error/${kind.code}`,
+    title: kind.title,
+    status: kind.status,
+    detail: kind.title,
+    code: kind.code,
+    message: kind.title,
+  });
   socket.end(
     `HTTP/1.1 ${kind.status} ${kind.title.replaceAll(/[^ -~]/g, "")}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
@@ -149,11 +181,18 @@ async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyRep
   const warnings: Warnings = [];
   const outcome = await perform(kernel, request, route, input, warnings);
   if (warnings.length > 0) {
-    reply.header("demarc-warning", warnings.map(({ code, pointer }) => (pointer ? `${code};pointer="${pointer}"` : code)).join(", "));
+    reply.header(
+      "demarc-warning",
+      warnings.map(({ code, pointer }) => (pointer ? `${code};pointer="${pointer}"` : code)).join(", "),
+    );
   }
   if (outcome.replayed) reply.header("idempotency-replayed", "true");
   const tags = route.method === "GET" ? entityTags(request.headers["if-none-match"]) : null;
-  if (tags && outcome.headers.etag && (tags.includes("*") || tags.some((tag) => tag.replace(/^W\//, "") === outcome.headers.etag))) {
+  if (
+    tags &&
+    outcome.headers.etag &&
+    (tags.includes("*") || tags.some((tag) => tag.replace(/^W\//, "") === outcome.headers.etag))
+  ) {
     return reply.code(304).header("etag", outcome.headers.etag).send();
   }
   reply.code(outcome.status).headers(outcome.headers);
@@ -173,7 +212,8 @@ function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input
     const schema = kernel.versions.bodySchema(route.id, route.body as TSchema, version);
     if (body !== undefined) faults.push(...faultsOf(schema, body));
     else if (!route.bodyOptional) faults.push({ pointer: "", rule: "required", message: "A JSON body is needed." });
-    if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version)) body = kernel.versions.upgrade(route.id, body, version);
+    if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version))
+      body = kernel.versions.upgrade(route.id, body, version);
   }
   if (faults.length > 0) throw invalid(faults as Fault[]);
   return { params, query, body };
@@ -181,25 +221,40 @@ function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input
 
 const nobody: EventKind[] = [];
 
-async function perform(kernel: Kernel, request: FastifyRequest, route: Route, input: Input, warnings: Warnings): Promise<Outcome> {
+async function perform(
+  kernel: Kernel,
+  request: FastifyRequest,
+  route: Route,
+  input: Input,
+  warnings: Warnings,
+): Promise<Outcome> {
   const visit = request.visit;
   const now = kernel.now();
   const emits = "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]) : nobody;
   const caller = { who: visit.who!, call: callOf(request), log: kernel.log, now, emits, warnings };
-  const work = async (ctx: Parameters<Route["run"]>[0]) => render(kernel, visit, route, input, await route.run(ctx, input as never));
+  const work = async (ctx: Parameters<Route["run"]>[0]) =>
+    render(kernel, visit, route, input, await route.run(ctx, input as never));
   if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {
     return work(readingContext(kernel, caller));
   }
   const value = readIdempotencyKey(request.raw.rawHeaders);
   if (value === null) return inTransaction(kernel, caller, work);
   const { path, search } = caller.call;
-  const once = await onceOnly(kernel, visit, { method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret }, now);
+  const once = await onceOnly(
+    kernel,
+    visit,
+    { method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret },
+    now,
+  );
   return inTransaction(kernel, caller, work, once);
 }
 
 /** One spelling per path: percent-encoding is undone and made again. */
 function normal(path: string): string {
-  return path.split("/").map((part) => encodeURIComponent(decodeURIComponent(part))).join("/");
+  return path
+    .split("/")
+    .map((part) => encodeURIComponent(decodeURIComponent(part)))
+    .join("/");
 }
 
 function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result: unknown): Outcome {
@@ -212,9 +267,11 @@ function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result
   if (answer.extra.location) headers.location = prefix + answer.extra.location;
   if (schema === null) return { status: answer.status, text: null, headers };
   headers["content-type"] ??= "application/json; charset=utf-8";
-  if (typeof answer.body === "string" && !/json/.test(headers["content-type"])) return { status: answer.status, text: answer.body, headers };
+  if (typeof answer.body === "string" && !/json/.test(headers["content-type"]))
+    return { status: answer.status, text: answer.body, headers };
   let body = linked(answer.body, prefix);
-  const isResource = (schema as { properties?: object }).properties && "id" in (schema as { properties: object }).properties;
+  const isResource =
+    (schema as { properties?: object }).properties && "id" in (schema as { properties: object }).properties;
   let text: string | undefined;
   if (answer.extra.etag) headers.etag = answer.extra.etag;
   else if (isResource) headers.etag = etagOf(schema, body);
@@ -237,7 +294,8 @@ function linked(body: unknown, prefix: string): unknown {
 
 /** `fields=a,b`: the named members of the resource, or of each item of a list. */
 function trimmed(text: string, fields: string[]): string {
-  const pick = (value: Record<string, unknown>) => Object.fromEntries(fields.filter((name) => name in value).map((name) => [name, value[name]]));
+  const pick = (value: Record<string, unknown>) =>
+    Object.fromEntries(fields.filter((name) => name in value).map((name) => [name, value[name]]));
   const body = JSON.parse(text) as Record<string, unknown>;
   return JSON.stringify(Array.isArray(body.items) ? { ...body, items: body.items.map(pick) } : pick(body));
 }
@@ -276,6 +334,7 @@ function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyRepl
 /** Ids among the path parameters; anything else in a path (a user name, a key) stays out of the log. */
 function targets(params: Record<string, string> | undefined): Record<string, string> {
   const found: Record<string, string> = {};
-  for (const [name, value] of Object.entries(params ?? {})) if (/^[a-z]{3}_[0-9a-z]{26}$/.test(value)) found[name] = value;
+  for (const [name, value] of Object.entries(params ?? {}))
+    if (/^[a-z]{3}_[0-9a-z]{26}$/.test(value)) found[name] = value;
   return found;
 }

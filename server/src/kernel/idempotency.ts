@@ -11,8 +11,16 @@ import type { Kernel } from "./kernel.ts";
 import { invalid, problem, refuse } from "./problem.ts";
 
 export const idempotencyKeyInvalid = problem("idempotency_key_invalid", 400, "The Idempotency-Key is not valid.");
-export const idempotencyKeyReused = problem("idempotency_key_reused", 422, "The Idempotency-Key was used for another call.");
-export const idempotencyInProgress = problem("idempotency_in_progress", 409, "A call with this Idempotency-Key is still running.");
+export const idempotencyKeyReused = problem(
+  "idempotency_key_reused",
+  422,
+  "The Idempotency-Key was used for another call.",
+);
+export const idempotencyInProgress = problem(
+  "idempotency_in_progress",
+  409,
+  "A call with this Idempotency-Key is still running.",
+);
 
 /** A finished reply, as it is sent and as it is kept. */
 export type Outcome = { status: number; text: string | null; headers: Record<string, string>; replayed?: boolean };
@@ -31,33 +39,57 @@ export function readIdempotencyKey(rawHeaders: readonly string[]): string | null
   const value = quoted ? quoted[1]!.replace(/\\(.)/g, "$1") : first;
   if (values.length > 1 || !/^[\x21-\x7e]{1,255}$/.test(value) || (!quoted && value.startsWith('"'))) {
     throw invalid(
-      [{ parameter: "Idempotency-Key", rule: "pattern", message: "One value of 1 to 255 visible ASCII characters is expected." }],
+      [
+        {
+          parameter: "Idempotency-Key",
+          rule: "pattern",
+          message: "One value of 1 to 255 visible ASCII characters is expected.",
+        },
+      ],
       idempotencyKeyInvalid,
     );
   }
   return value;
 }
 
-type Row = { actor_id: string; fingerprint: Buffer; status: number; headers: Record<string, string>; body: string | null; sealed_body: string | null; completed_at: Date };
+type Row = {
+  actor_id: string;
+  fingerprint: Buffer;
+  status: number;
+  headers: Record<string, string>;
+  body: string | null;
+  sealed_body: string | null;
+  completed_at: Date;
+};
 
 const tryLock = hot<{ key: string }, { locked: boolean }>("idempotency_lock", ({ key }) =>
   query(sql`select pg_try_advisory_xact_lock(${key}::bigint) as locked`),
 );
-const findRecord = hot<{ tenantId: string; key: Buffer; since: Date }, Row>("idempotency_find", ({ tenantId, key, since }) =>
-  query(sql`select actor_id, fingerprint, status, headers, body, sealed_body, completed_at from kernel.idempotency
+const findRecord = hot<{ tenantId: string; key: Buffer; since: Date }, Row>(
+  "idempotency_find",
+  ({ tenantId, key, since }) =>
+    query(sql`select actor_id, fingerprint, status, headers, body, sealed_body, completed_at from kernel.idempotency
     where tenant_id = ${tenantId} and record_key = ${key} and completed_at > ${since}`),
 );
-const insertRecord = hot<Record<"tenantId" | "key" | "actorId" | "fingerprint" | "status" | "headers" | "body" | "sealed" | "now", unknown>, never>(
-  "idempotency_insert",
-  (p) =>
-    query(sql`insert into kernel.idempotency (tenant_id, record_key, actor_id, fingerprint, status, headers, body, sealed_body, completed_at)
+const insertRecord = hot<
+  Record<"tenantId" | "key" | "actorId" | "fingerprint" | "status" | "headers" | "body" | "sealed" | "now", unknown>,
+  never
+>("idempotency_insert", (p) =>
+  query(sql`insert into kernel.idempotency (tenant_id, record_key, actor_id, fingerprint, status, headers, body, sealed_body, completed_at)
       values (${p.tenantId}, ${p.key}, ${p.actorId}, ${p.fingerprint}, ${p.status}, ${p.headers}::jsonb, ${p.body}, ${p.sealed}, ${p.now})
       on conflict (tenant_id, record_key) do update set actor_id = excluded.actor_id, fingerprint = excluded.fingerprint, status = excluded.status,
         headers = excluded.headers, body = excluded.body, sealed_body = excluded.sealed_body, completed_at = excluded.completed_at
       where kernel.idempotency.completed_at <= excluded.completed_at - interval '72 hours'`),
 );
 
-type Request = { method: string; path: string; search: string; body: unknown; value: string; secret: string | undefined };
+type Request = {
+  method: string;
+  path: string;
+  search: string;
+  body: unknown;
+  value: string;
+  secret: string | undefined;
+};
 
 /** What surrounds the work of an idempotent call in its transaction. */
 export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, now: Date) {
@@ -71,10 +103,13 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
   const place = { table: "kernel.idempotency", column: "sealed_body", rowId: key.toString("base64url") };
 
   async function replay(row: Row): Promise<Outcome> {
-    if (row.actor_id !== who.actor.id) throw refuse(idempotencyKeyReused, { detail: "Somebody else used this Idempotency-Key." });
-    if (!row.fingerprint.equals(fingerprint)) throw refuse(idempotencyKeyReused, { detail: "This Idempotency-Key was used with another body or query." });
+    if (row.actor_id !== who.actor.id)
+      throw refuse(idempotencyKeyReused, { detail: "Somebody else used this Idempotency-Key." });
+    if (!row.fingerprint.equals(fingerprint))
+      throw refuse(idempotencyKeyReused, { detail: "This Idempotency-Key was used with another body or query." });
     const fresh = now.getTime() - row.completed_at.getTime() < secretMinutes * 60_000;
-    const text = row.sealed_body && fresh ? (await kernel.secrets.open(tenantId, place, row.sealed_body)).toString() : row.body;
+    const text =
+      row.sealed_body && fresh ? (await kernel.secrets.open(tenantId, place, row.sealed_body)).toString() : row.body;
     return { status: row.status, text, headers: row.headers, replayed: true };
   }
 
@@ -92,7 +127,17 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
       const shown = request.secret && outcome.text ? without(outcome.text, request.secret) : outcome.text;
       const sealed = request.secret && outcome.text ? await kernel.secrets.seal(tenantId, place, outcome.text) : null;
       tx.fire(
-        insertRecord({ tenantId, key, actorId: who.actor.id, fingerprint, status: outcome.status, headers: JSON.stringify(outcome.headers), body: shown, sealed, now }),
+        insertRecord({
+          tenantId,
+          key,
+          actorId: who.actor.id,
+          fingerprint,
+          status: outcome.status,
+          headers: JSON.stringify(outcome.headers),
+          body: shown,
+          sealed,
+          now,
+        }),
       );
     },
   };

@@ -74,6 +74,7 @@ test("the invalid examples of the TypeID specification are no ids", () => {
     `prefix__${zeros}`,
     "",
     `prefix-${zeros}`,
+    ...["i", "l", "o", "u", "A", "-", "é"].map((char) => `prefix_0123${char}${zeros.slice(5)}`),
     `prefix_${zeros}\n`,
   ];
   for (const value of values) {
@@ -158,6 +159,8 @@ test("all 62 bits after the variant are random in every id, past the end of the 
     const ones = tails.filter((tail) => (tail >> bit) & 1n).length;
     // 2,500 expected; 500 away is fourteen standard deviations.
     assert.ok(ones > 2_000 && ones < 3_000, `bit ${bit} is set in ${ones} of 5000`);
+    const likeNext = tails.filter((tail) => ((tail >> bit) & 1n) === ((tail >> (bit + 1n)) & 1n)).length;
+    assert.ok(bit === 61n || (likeNext > 2_000 && likeNext < 3_000), `bit ${bit} is tied to the next`);
   }
 });
 

@@ -18,10 +18,10 @@ let timeDigits = "";
 
 /**
  * A new id: `prefix`, `_`, and a UUIDv7 (RFC 9562) as 26 digits of base32 (https://github.com/jetify-com/typeid, 0.3).
- * `prefix` is one of the registered ones: 1 to 63 of a-z and inner underscores. `nowMs` is Unix time, at most 2^48 - 1.
- * Suffixes strictly rise within the process, whatever the prefix: a counter in `rand_a` (RFC 9562 6.2, method 1) orders those of
- * one millisecond, and when it is full or the clock steps back, ids go on from the last one's time. The other 62
- * bits are random in every id.
+ * `prefix` is one of the registered ones: 1 to 63 of a-z and inner underscores, not checked. `nowMs` is Unix time, at
+ * most 2^48 - 1. Suffixes strictly rise within the process, whatever the prefix: a counter in `rand_a` (RFC 9562 6.2,
+ * method 1) orders those of one millisecond, and when it is full or the clock steps back, ids go on from the last
+ * one's time. The other 62 bits are random in every id.
  */
 export function newId(prefix: string, nowMs: number = Date.now()): string {
   counter += 1;
@@ -76,7 +76,7 @@ function digit(bits: number): string {
   return alphabet[bits & 31]!;
 }
 
-/** Whether `value` has the form of an id of this prefix. Says nothing about whether it exists, or was ever given out. */
+/** Whether `value` has the form of an id of this prefix; says nothing about whether such a thing exists. */
 export function isId(prefix: string, value: string): boolean {
   const suffixStart = prefix.length + 1;
   return (

@@ -7,7 +7,7 @@ const fewKeys = 16;
 /** A double ends at 1.8e308, so a shorter number without an exponent is always finite. */
 const finiteDigits = 308;
 
-/** What `scanJson` found: the first fault in the text, its offset in UTF-16 units, the way to the faulty value (null: not about one value). */
+/** The first fault in a text: `offset` in UTF-16 units, `path` to the faulty value (null: not about one value). */
 export type ScanFault = {
   rule: "json" | "encoding" | "duplicate_key";
   path: (string | number)[] | null;
@@ -24,7 +24,10 @@ type Level = {
   keyCount: number;
   manyKeys: Set<string> | null;
 };
-/** `levels` beyond `depth` are kept for reuse. The skip functions return the offset after what they read, or -1 with `fault` set. */
+/**
+ * The first `depth` of `levels` are open, those beyond are kept for reuse. The skip functions return the offset after
+ * what they read, or -1 with `fault` set.
+ */
 type Scan = { text: string; levels: Level[]; depth: number; escaped: boolean; fault: ScanFault | null };
 
 const tab = 0x09;
@@ -194,7 +197,7 @@ function skipEscape(scan: Scan, start: number): number {
   const { text } = scan;
   const code = codeAt(text, start + 1);
   if (code !== letterU) {
-    const known = code >= 0 && `"\\/bfnrt`.includes(String.fromCharCode(code));
+    const known = `"\\/bfnrt`.includes(String.fromCharCode(code));
     return known ? start + 2 : expected(scan, start + 1, 'an escape (one of " \\ / b f n r t u)');
   }
   const unit = hexAt(text, start + 2);

@@ -43,6 +43,7 @@ test("bad JSON is refused with what was expected, what was found, line, column a
     ["\u00a01", "Expected a value, found U+00A0, at line 1, column 1 (offset 0)."],
     ['"ab', "Expected the closing quote of the string, found the end of the text, at line 1, column 4 (offset 3)."],
     ['"😀\0"', "Expected an escape in place of the control character, found U+0000, at line 1, column 4 (offset 3)."],
+    ['"\n"', "Expected an escape in place of the control character, found U+000A, at line 1, column 2 (offset 1)."],
     ['"\\x"', 'Expected an escape (one of " \\ / b f n r t u), found "x", at line 1, column 3 (offset 2).'],
     ['"\\u12', "Expected four hexadecimal digits, found the end of the text, at line 1, column 6 (offset 5)."],
     ['"\\u00G0"', 'Expected four hexadecimal digits, found "G", at line 1, column 6 (offset 5).'],
@@ -94,6 +95,10 @@ test("escaped lone surrogates and U+0000 are an encoding fault at their value; p
   for (const half of [
     "\\udfff\\ud800",
     "\\ud800\\ud800\\udc00",
+    "\\udc00\\udc00",
+    "\\ud800xudc00",
+    "\\ud800\\ndc00",
+    "\\ud800\\ue000",
     "\\ud800x",
     "\\ud800\\n",
     "\\ud800\\u0041",

@@ -1,10 +1,10 @@
 import { scanJson } from "./json-scan.ts";
 
 /**
- * Why a body was refused; `rule` is the `rule` of the problem's `errors` entry.
- * `pointer` (RFC 6901) names the faulty value or member where the fault is about one; a fault in a key names its object.
- * `offset` counts UTF-16 units (what `String` indexes) from the start of the text, a byte-order mark not included;
- * null for an empty body. `message` ends with the position and repeats nothing of the body but one character or escape.
+ * Why a body was refused; `rule` is the `rule` of the problem's `errors` entry. `pointer` (RFC 6901) names the faulty
+ * value or member where the fault is about one; a fault in the spelling of a key names its object. `offset` counts
+ * UTF-16 units (what `String` indexes) from the start of the text, a byte-order mark not counted; null for an empty
+ * body. `message` ends with the position and repeats nothing of the body but one character, escape or refused key.
  */
 export type JsonFault = {
   rule: "json" | "encoding" | "duplicate_key";
@@ -19,10 +19,10 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 const lenientUtf8 = new TextDecoder("utf-8");
 
 /**
- * Reads a request body (api-conventions, section 3). What it accepts has exactly the value `JSON.parse` gives; it refuses what
- * `JSON.parse` refuses and also: bytes that are not UTF-8, lone surrogates, U+0000, duplicate keys, the keys `__proto__`,
- * `constructor` and `prototype`, numbers past the range of a double, more than 64 levels. Never throws; linear in the
- * length, which the caller limits.
+ * Reads a request body (api-conventions, section 3). What it accepts has exactly the value `JSON.parse` gives. It
+ * refuses what `JSON.parse` refuses, and also: bytes that are not UTF-8, lone surrogates, U+0000, duplicate keys, the
+ * keys `__proto__`, `constructor` and `prototype`, numbers past the range of a double, more than 64 levels. Never
+ * throws; linear in the length, which the caller limits.
  */
 export function readJson(bytes: Uint8Array): JsonReading {
   let text: string;
@@ -75,9 +75,9 @@ export function pointerOf(path: readonly (string | number)[]): string {
 }
 
 /**
- * The one text of a JSON value, to be hashed or signed as UTF-8: RFC 8785 (JCS). Members whose value is undefined are left out,
- * as `JSON.stringify` does; whatever else has no form in JSON is a TypeError: undefined elsewhere, functions, symbols, big
- * integers, NaN and the infinities, strings with a lone surrogate, objects of a class (`Date` too).
+ * The one text of a JSON value, to be hashed or signed as UTF-8: RFC 8785 (JCS). Members whose value is undefined are
+ * left out, as `JSON.stringify` does; whatever else has no form in JSON is a TypeError: undefined elsewhere, functions,
+ * symbols, big integers, NaN and the infinities, strings with a lone surrogate, objects of a class (`Date` too).
  * Recursive: for values of bounded depth, such as `readJson` gives.
  */
 export function canonicalJson(value: unknown): string {

@@ -22,11 +22,15 @@ export async function migrate(url: string, folder: URL): Promise<string[]> {
     await client.query(
       "create table if not exists kernel.migration (name text primary key, checksum text not null, applied_at timestamptz not null default now())",
     );
-    const { rows } = await client.query<{ name: string; checksum: string }>("select name, checksum from kernel.migration");
+    const { rows } = await client.query<{ name: string; checksum: string }>(
+      "select name, checksum from kernel.migration",
+    );
     const known = new Map(rows.map((row) => [row.name, row.checksum]));
     for (const name of known.keys()) {
       if (!files.includes(name)) {
-        throw new MigrationError(`The database holds the migration ${name}, which this release does not know. It was made by a newer release.`);
+        throw new MigrationError(
+          `The database holds the migration ${name}, which this release does not know. It was made by a newer release.`,
+        );
       }
     }
     const applied: string[] = [];
@@ -35,7 +39,8 @@ export async function migrate(url: string, folder: URL): Promise<string[]> {
       const checksum = createHash("sha256").update(sql).digest("hex");
       const recorded = known.get(name);
       if (recorded === checksum) continue;
-      if (recorded) throw new MigrationError(`The migration ${name} was applied to this database and has been edited since.`);
+      if (recorded)
+        throw new MigrationError(`The migration ${name} was applied to this database and has been edited since.`);
       await apply(client, name, sql, checksum);
       applied.push(name);
     }
@@ -70,7 +75,10 @@ async function checkServer(client: pg.Client): Promise<void> {
   const server = rows[0]!;
   if (server.version < 150_000) throw new MigrationError("Demarc needs PostgreSQL 15 or newer.");
   if (server.encoding !== "UTF8") throw new MigrationError("Demarc needs a database with the encoding UTF8.");
-  if (!server.folds) throw new MigrationError("Demarc needs a database whose locale knows letter case beyond ASCII (C.UTF-8, en_US.UTF-8 ...), not C or POSIX.");
+  if (!server.folds)
+    throw new MigrationError(
+      "Demarc needs a database whose locale knows letter case beyond ASCII (C.UTF-8, en_US.UTF-8 ...), not C or POSIX.",
+    );
 }
 
 /** The URL of a database of this name in the cluster of `url`; it is made when it does not exist. */
@@ -79,7 +87,10 @@ export async function createNamedDatabase(url: string, name: string, template?: 
   await client.connect();
   try {
     const { rowCount } = await client.query("select from pg_database where datname = $1", [name]);
-    if (!rowCount) await client.query(`create database ${pg.escapeIdentifier(name)}${template ? ` template ${pg.escapeIdentifier(template)}` : ""}`);
+    if (!rowCount)
+      await client.query(
+        `create database ${pg.escapeIdentifier(name)}${template ? ` template ${pg.escapeIdentifier(template)}` : ""}`,
+      );
   } finally {
     await client.end();
   }

@@ -5,7 +5,11 @@ import { newId } from "./ids.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 
 /** Writes a queued operation in the transaction of its request: no 202 without work that will be done. */
-export async function insertOperation<I>(ctx: Context, kind: OperationKind<I>, start: OperationStart<I>): Promise<string> {
+export async function insertOperation<I>(
+  ctx: Context,
+  kind: OperationKind<I>,
+  start: OperationStart<I>,
+): Promise<string> {
   const id = newId("opn", ctx.now.getTime());
   await ctx.db.run(
     query(sql`insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner_name, subject, input, correlation_id, request_id, created_at, updated_at)

@@ -177,6 +177,7 @@ function createPools(connectTimeoutMs: number): Pools {
   }
 
   async function close() {
+    // Emptied first: `forgetIdle` must not close a pool a second time, undici rejects that.
     const open = [...pools.values()];
     pools.clear();
     await Promise.all(open.map((pool) => pool.close()));

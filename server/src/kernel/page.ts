@@ -6,14 +6,22 @@ import { type Fault, invalid } from "./problem.ts";
 import { anyOf, nullable, object, oneOf } from "./schema.ts";
 
 /** The query schema of a list: its filters and the parameters that every list has. */
-export function listQuery<F extends Record<string, TSchema>, const S extends readonly string[]>(filters: F, sorts: S, item: TSchema) {
+export function listQuery<F extends Record<string, TSchema>, const S extends readonly string[]>(
+  filters: F,
+  sorts: S,
+  item: TSchema,
+) {
   const fields = Object.keys((item as { properties?: object }).properties ?? {});
   const words = sorts.flatMap((name) => [name, `-${name}`]);
-  const optional = Object.fromEntries(Object.entries(filters).map(([name, schema]) => [name, Type.Optional(schema)])) as { [K in keyof F]: ReturnType<typeof Type.Optional<F[K]>> };
+  const optional = Object.fromEntries(
+    Object.entries(filters).map(([name, schema]) => [name, Type.Optional(schema)]),
+  ) as { [K in keyof F]: ReturnType<typeof Type.Optional<F[K]>> };
   return object({
     ...optional,
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50, description: "Items a page." })),
-    cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 1_000, description: "`nextCursor` of the page before." })),
+    cursor: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 1_000, description: "`nextCursor` of the page before." }),
+    ),
     sort: Type.Optional(anyOf(oneOf(words, { description: "A leading `-` turns the order round." }))),
     count: Type.Optional(Type.Boolean({ description: "`true` adds `total`." })),
     fields: Type.Optional(anyOf(oneOf(fields, { description: "Members to keep of each item." }))),
@@ -48,34 +56,49 @@ type PagePlan<O, T> = {
 /** Reads one page. Constant number of statements: the rows, and the total where it was asked for. */
 export async function readPage<O, T>(ctx: Context, input: ListInput, plan: PagePlan<O, T>): Promise<Page<T>> {
   const limit = input.limit ?? 50;
-  const order = (input.sort ?? [plan.by]).map((word) => ({ name: word.replace(/^-/, ""), descending: word.startsWith("-") }));
-  const keys = [...order.map(({ name, descending }) => ({ column: plan.sorts[name]!, descending })), { column: plan.id, descending: order[0]!.descending }];
+  const order = (input.sort ?? [plan.by]).map((word) => ({
+    name: word.replace(/^-/, ""),
+    descending: word.startsWith("-"),
+  }));
+  const keys = [
+    ...order.map(({ name, descending }) => ({ column: plan.sorts[name]!, descending })),
+    { column: plan.id, descending: order[0]!.descending },
+  ];
   const signature = order.map(({ name, descending }) => (descending ? "-" : "") + name).join(",");
   let rows = plan.from;
   if (input.cursor) rows = rows.where(after(keys, readCursor(input.cursor, signature, keys.length)));
   for (const { column, descending } of keys) rows = rows.orderBy(column as never, descending ? "desc" : "asc");
-  const marked = rows.select(sql`jsonb_build_array(${sql.join(keys.map(({ column }) => column))})`.as("page_place")).limit(limit + 1);
-  const counting = input.count ? ctx.db.first<{ total: number }>(plan.from.clearSelect().select(sql<number>`count(*)::int`.as("total"))) : undefined;
+  const marked = rows
+    .select(sql`jsonb_build_array(${sql.join(keys.map(({ column }) => column))})`.as("page_place"))
+    .limit(limit + 1);
+  const counting = input.count
+    ? ctx.db.first<{ total: number }>(plan.from.clearSelect().select(sql<number>`count(*)::int`.as("total")))
+    : undefined;
   const found = (await ctx.db.rows(marked)) as (O & { page_place: unknown[] })[];
   const items = await Promise.all(found.slice(0, limit).map((row) => plan.item(row)));
   const last = found.length > limit ? found[limit - 1] : undefined;
   const nextCursor = last ? writeCursor(signature, last.page_place) : null;
   const total = (await counting)?.total;
-  return { items, nextCursor, nextLink: nextCursor && nextLink(ctx, nextCursor), ...(total === undefined ? {} : { total }) };
+  return {
+    items,
+    nextCursor,
+    nextLink: nextCursor && nextLink(ctx, nextCursor),
+    ...(total === undefined ? {} : { total }),
+  };
 }
 
 /** Rows behind a place: (a, b, id) > (x, y, z) with each column's own direction. */
 function after(keys: { column: Expression<unknown>; descending: boolean }[], place: unknown[]) {
   const ways = keys.map(({ column, descending }, index) => {
-    const equal = keys.slice(0, index).map((key, before) => sql`${key.column} = ${valueOf(place[before])}`);
-    const beyond = descending ? sql`${column} < ${valueOf(place[index])}` : sql`${column} > ${valueOf(place[index])}`;
+    const equal = keys.slice(0, index).map((key, before) => sql`${key.column} = ${placed(place[before])}`);
+    const beyond = descending ? sql`${column} < ${placed(place[index])}` : sql`${column} > ${placed(place[index])}`;
     return sql`(${sql.join([...equal, beyond], sql` and `)})`;
   });
   return sql<boolean>`(${sql.join(ways, sql` or `)})`;
 }
 
 const isoLike = /^\d{4}-\d\d-\d\dT/;
-function valueOf(value: unknown) {
+function placed(value: unknown) {
   return typeof value === "string" && isoLike.test(value) ? sql`${value}::timestamptz` : sql`${value}`;
 }
 
@@ -84,10 +107,15 @@ function writeCursor(signature: string, place: unknown[]): string {
 }
 
 function readCursor(cursor: string, signature: string, length: number): unknown[] {
-  const fault: Fault = { parameter: "cursor", rule: "format", message: "The cursor is not one of this list in this order." };
+  const fault: Fault = {
+    parameter: "cursor",
+    rule: "format",
+    message: "The cursor is not one of this list in this order.",
+  };
   try {
     const [made, ...place]: unknown[] = JSON.parse(Buffer.from(cursor, "base64url").toString());
-    if (made === signature && place.length === length && place.every((value) => typeof value !== "object")) return place;
+    if (made === signature && place.length === length && place.every((value) => typeof value !== "object"))
+      return place;
   } catch {
     // not a cursor of ours: refused below
   }

@@ -27,7 +27,13 @@ export type Within = { kind: "tenant" | "folder" | "location" | "orgunit" | "gro
 export type Grant = { permissions: ReadonlySet<Permission>; within: Within };
 
 export type Actor = { kind: "user" | "client" | "key" | "system"; id: string; name: string };
-export type Via = { kind: "key" | "token" | "job"; id: string; hint: string | null; clientId: string | null; grantId: string | null };
+export type Via = {
+  kind: "key" | "token" | "job";
+  id: string;
+  hint: string | null;
+  clientId: string | null;
+  grantId: string | null;
+};
 
 /**
  * Who calls. Cached by credential and shared between calls: never changed in place. What is allowed is worked out per
@@ -97,5 +103,8 @@ export function holdsIn(who: Principal, permission: Permission, tenant: Pick<Ten
 
 /** The refusal for a permission that is not held, naming it. */
 export function lacking(permission: Permission): Problem {
-  return refuse(permissionMissing, { detail: `This call needs the permission ${permission}.`, members: { permission } });
+  return refuse(permissionMissing, {
+    detail: `This call needs the permission ${permission}.`,
+    members: { permission },
+  });
 }

@@ -61,7 +61,11 @@ export function referenceNotFound(place: { pointer: string } | { parameter: stri
 export const validationFailed = problem("validation_failed", 400, "The request is not valid.");
 export const badRequest = problem("bad_request", 400, "The request cannot be read.");
 export const unauthenticated = problem("unauthenticated", 401, "A valid credential is needed.");
-export const credentialThrottled = problem("credential_throttled", 429, "Too many wrong credentials from this address.");
+export const credentialThrottled = problem(
+  "credential_throttled",
+  429,
+  "Too many wrong credentials from this address.",
+);
 export const permissionMissing = problem("permission_missing", 403, "A permission is missing.");
 export const scopeMissing = problem("scope_missing", 403, "The credential's scope does not cover this call.");
 export const keyReadOnly = problem("key_read_only", 403, "This key may only read.");

@@ -28,7 +28,13 @@ import {
 } from "./throttle-core.ts";
 
 /** What a call was told about its limits. `policy` and `limit` are the header values; empty: no headers. */
-export type Charge = { admitted: boolean; policy: string; limit: string; retryAfterSeconds: number; violated: readonly string[] };
+export type Charge = {
+  admitted: boolean;
+  policy: string;
+  limit: string;
+  retryAfterSeconds: number;
+  violated: readonly string[];
+};
 export type OwnBucket = Rate & { name: string };
 
 export type Throttle = {
@@ -44,34 +50,53 @@ export type Throttle = {
 export type QuotaNews = { tenant: TenantCard; lane: LaneName; level: "warned" | "exhausted"; perDay: number };
 
 type Day = { day: LocalDay; timeZone: string; held: number; left: number; usedAtMs: number };
-type LaneState = { lane: Lane; bucket: Bucket; own: Map<string, Bucket>; day: Day | null; drawing: Promise<void> | null; policy: string };
+type LaneState = {
+  lane: Lane;
+  bucket: Bucket;
+  own: Map<string, Bucket>;
+  day: Day | null;
+  drawing: Promise<void> | null;
+  policy: string;
+};
 
 const openRate: Rate = { ratePerSecond: 50, burst: 100 };
 const consoleRate: Rate = { ratePerSecond: 20, burst: 60 };
 const idleBlockMs = 5_000;
 
-const draw = hot<{ tenantId: string; lane: string; date: string; resetsAt: Date; perDay: number }, { count: number; last_drawn: number }>(
-  "draw_day_block",
-  ({ tenantId, lane, date, resetsAt, perDay }) => {
-    const block = sql`least(50, greatest(1, ${perDay}::bigint / 200))`;
-    return query(sql`insert into access.day_count as d (tenant_id, lane, local_date, count, last_drawn, resets_at)
+const draw = hot<
+  { tenantId: string; lane: string; date: string; resetsAt: Date; perDay: number },
+  { count: number; last_drawn: number }
+>("draw_day_block", ({ tenantId, lane, date, resetsAt, perDay }) => {
+  const block = sql`least(50, greatest(1, ${perDay}::bigint / 200))`;
+  return query(sql`insert into access.day_count as d (tenant_id, lane, local_date, count, last_drawn, resets_at)
       values (${tenantId}, ${lane}, ${date}::date, least(${block}, ${perDay}::bigint), least(${block}, ${perDay}::bigint), ${resetsAt})
       on conflict (tenant_id, lane, local_date) do update set
         last_drawn = case when ${perDay}::bigint - d.count < 8 * ${block} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
         count = d.count + case when ${perDay}::bigint - d.count < 8 * ${block} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
         resets_at = excluded.resets_at
       returning count, last_drawn`);
-  },
+});
+const giveBack = hot<{ tenantId: string; lane: string; date: string; calls: number }, never>(
+  "give_day_block_back",
+  ({ tenantId, lane, date, calls }) =>
+    query(
+      sql`update access.day_count set count = count - ${calls}::bigint where tenant_id = ${tenantId} and lane = ${lane} and local_date = ${date}::date`,
+    ),
 );
-const giveBack = hot<{ tenantId: string; lane: string; date: string; calls: number }, never>("give_day_block_back", ({ tenantId, lane, date, calls }) =>
-  query(sql`update access.day_count set count = count - ${calls}::bigint where tenant_id = ${tenantId} and lane = ${lane} and local_date = ${date}::date`),
-);
-const running = hot<{ tenantId: string; lane: string; now: Date }, { date: string; resets_at: Date }>("running_day", ({ tenantId, lane, now }) =>
-  query(sql`select to_char(local_date, 'YYYY-MM-DD') as date, resets_at from access.day_count
+const running = hot<{ tenantId: string; lane: string; now: Date }, { date: string; resets_at: Date }>(
+  "running_day",
+  ({ tenantId, lane, now }) =>
+    query(sql`select to_char(local_date, 'YYYY-MM-DD') as date, resets_at from access.day_count
     where tenant_id = ${tenantId} and lane = ${lane} and resets_at > ${now} order by local_date limit 1`),
 );
 
-type Parts = { system: Database; now(): Date; log: Logger; monotonicMs?: () => number; onQuota?: (news: QuotaNews) => void };
+type Parts = {
+  system: Database;
+  now(): Date;
+  log: Logger;
+  monotonicMs?: () => number;
+  onQuota?: (news: QuotaNews) => void;
+};
 
 export function createThrottle({ system, now, log, monotonicMs = () => performance.now(), onQuota }: Parts): Throttle {
   const states = new Map<string, LaneState>();
@@ -82,11 +107,20 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     const lane = tenant.plan.lanes[name];
     let state = states.get(key);
     if (!state) {
-      state = { lane, bucket: newBucket(lane, monotonicMs()), own: new Map(), day: null, drawing: null, policy: rateLimitPolicy(lane) };
+      state = {
+        lane,
+        bucket: newBucket(lane, monotonicMs()),
+        own: new Map(),
+        day: null,
+        drawing: null,
+        policy: rateLimitPolicy(lane),
+      };
       states.set(key, state);
     } else if (state.lane !== lane) {
-      if (state.lane.ratePerSecond !== lane.ratePerSecond || state.lane.burst !== lane.burst) changeRate(state.bucket, lane, monotonicMs());
-      if (state.day && state.lane.perDay !== null && lane.perDay !== null) state.day.left += lane.perDay - state.lane.perDay;
+      if (state.lane.ratePerSecond !== lane.ratePerSecond || state.lane.burst !== lane.burst)
+        changeRate(state.bucket, lane, monotonicMs());
+      if (state.day && state.lane.perDay !== null && lane.perDay !== null)
+        state.day.left += lane.perDay - state.lane.perDay;
       state.lane = lane;
       state.policy = rateLimitPolicy(lane);
     }
@@ -129,9 +163,9 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
       const before = await system.in("").first(running({ tenantId: tenant.id, lane: name, now: at }));
       if (before && before.date < day.date) day = { ...day, date: before.date, endsAtMs: before.resets_at.getTime() };
     }
-    const row = await system.in("").first(
-      draw({ tenantId: tenant.id, lane: name, date: day.date, resetsAt: new Date(day.endsAtMs), perDay }),
-    );
+    const row = await system
+      .in("")
+      .first(draw({ tenantId: tenant.id, lane: name, date: day.date, resetsAt: new Date(day.endsAtMs), perDay }));
     const drawn = row?.last_drawn ?? 0;
     const count = row?.count ?? perDay;
     state.day = { day, timeZone: tenant.timeZone, held: drawn, left: perDay - count, usedAtMs: monotonicMs() };
@@ -179,7 +213,13 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
 
   function chargeConsole(who: Principal): Charge {
     const wait = chargeApart(`console ${who.actor.id}`, consoleRate);
-    return { admitted: wait === null, policy: "", limit: "", retryAfterSeconds: wait ?? 0, violated: wait === null ? [] : ["burst"] };
+    return {
+      admitted: wait === null,
+      policy: "",
+      limit: "",
+      retryAfterSeconds: wait ?? 0,
+      violated: wait === null ? [] : ["burst"],
+    };
   }
 
   function chargeApart(name: string, rate: Rate): number | null {
@@ -197,9 +237,12 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     if (calls <= 0) return Promise.resolve();
     day.held = 0;
     day.left += calls;
-    return system.in("").run(giveBack({ tenantId, lane, date: day.day.date, calls })).catch((error) => {
-      log.warn({ err: error, tenantId, calls }, "calls drawn from the day could not be given back");
-    });
+    return system
+      .in("")
+      .run(giveBack({ tenantId, lane, date: day.day.date, calls }))
+      .catch((error) => {
+        log.warn({ err: error, tenantId, calls }, "calls drawn from the day could not be given back");
+      });
   }
 
   function returnIdle(olderThanMs: number): Promise<unknown> {
@@ -207,7 +250,8 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     const returns: Promise<unknown>[] = [];
     for (const [key, state] of states) {
       const [tenantId = "", lane = ""] = key.split(" ");
-      if (state.day && state.day.held > 0 && state.day.usedAtMs <= since) returns.push(returnBlock(tenantId, lane, state.day));
+      if (state.day && state.day.held > 0 && state.day.usedAtMs <= since)
+        returns.push(returnBlock(tenantId, lane, state.day));
     }
     return Promise.all(returns);
   }

@@ -31,26 +31,37 @@ export function faultsOf(schema: TSchema, value: unknown, base = ""): Fault[] {
 
 /** A nullable or enumerated node says one thing once: what stands below a failed choice is dropped. */
 function tidy(errors: ErrorObject[]): ErrorObject[] {
-  const choices = errors.filter((error) => error.keyword === "anyOf" || error.keyword === "oneOf" || error.keyword === "if");
+  const choices = errors.filter(
+    (error) => error.keyword === "anyOf" || error.keyword === "oneOf" || error.keyword === "if",
+  );
   return errors.filter(
-    (error) => error.keyword !== "if" && !choices.some((choice) => choice !== error && choice.keyword !== "if" && error.schemaPath.startsWith(`${choice.schemaPath}/`)),
+    (error) =>
+      error.keyword !== "if" &&
+      !choices.some(
+        (choice) => choice !== error && choice.keyword !== "if" && error.schemaPath.startsWith(`${choice.schemaPath}/`),
+      ),
   );
 }
 
-function escape(name: string): string {
+function escaped(name: string): string {
   return name.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
 function faultOf(error: ErrorObject, place: (pointer: string) => { pointer: string } | { parameter: string }): Fault {
   const { keyword, params, instancePath } = error;
   if (keyword === "required") {
-    return { ...place(`${instancePath}/${escape(params.missingProperty)}`), rule: "required", message: `${params.missingProperty} is missing.` };
+    return {
+      ...place(`${instancePath}/${escaped(params.missingProperty)}`),
+      rule: "required",
+      message: `${params.missingProperty} is missing.`,
+    };
   }
   if (keyword === "additionalProperties" || keyword === "unevaluatedProperties") {
     const name: string = params.additionalProperty ?? params.unevaluatedProperty;
     const parent = error.parentSchema as { properties?: Record<string, unknown>; "x-read-only"?: readonly string[] };
-    const at = place(`${instancePath}/${escape(name)}`);
-    if (parent["x-read-only"]?.includes(name)) return { ...at, rule: "read_only", message: `${name} is set by the server and cannot be written.` };
+    const at = place(`${instancePath}/${escaped(name)}`);
+    if (parent["x-read-only"]?.includes(name))
+      return { ...at, rule: "read_only", message: `${name} is set by the server and cannot be written.` };
     const fault: Fault = { ...at, rule: "additionalProperties", message: `${name} is not known here.` };
     const hint = nearest(name, Object.keys(parent.properties ?? {}));
     return hint ? { ...fault, hint } : fault;
@@ -77,7 +88,10 @@ function capital(words: string): string {
 /** The known name that a mistyped one was probably meant to be. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   if (known.length === 0) return undefined;
-  const best = closest(name.toLowerCase(), known.map((word) => word.toLowerCase()));
+  const best = closest(
+    name.toLowerCase(),
+    known.map((word) => word.toLowerCase()),
+  );
   const index = known.findIndex((word) => word.toLowerCase() === best);
   return distance(name.toLowerCase(), best) <= Math.max(1, Math.floor(name.length / 3)) ? known[index] : undefined;
 }
@@ -88,7 +102,10 @@ type Node = { type?: string | string[]; items?: Node; "x-repeat"?: boolean };
  * Reads query parameters by their schema: numbers and booleans from their words, arrays from a comma-separated value
  * (or from repetition, where the schema says `x-repeat`). Anything else that is repeated is a fault.
  */
-export function readQuery(schema: TObject | undefined, search: string): { query: Record<string, unknown>; faults: Fault[] } {
+export function readQuery(
+  schema: TObject | undefined,
+  search: string,
+): { query: Record<string, unknown>; faults: Fault[] } {
   const properties = (schema?.properties ?? {}) as Record<string, Node>;
   const query: Record<string, unknown> = Object.create(null);
   const faults: Fault[] = [];
@@ -106,12 +123,17 @@ export function readQuery(schema: TObject | undefined, search: string): { query:
     const validate = validatorOf(schema);
     if (!validate(query)) {
       for (const error of tidy(validate.errors ?? [])) {
-        faults.push(faultOf(error, (pointer) => ({ parameter: (pointer.split("/")[1] ?? "").replaceAll("~1", "/").replaceAll("~0", "~") })));
+        faults.push(
+          faultOf(error, (pointer) => ({
+            parameter: (pointer.split("/")[1] ?? "").replaceAll("~1", "/").replaceAll("~0", "~"),
+          })),
+        );
       }
     }
   }
   if (!schema) {
-    for (const name of Object.keys(query)) faults.push({ parameter: name, rule: "additionalProperties", message: `${name} is not known here.` });
+    for (const name of Object.keys(query))
+      faults.push({ parameter: name, rule: "additionalProperties", message: `${name} is not known here.` });
   }
   return { query, faults };
 }

@@ -43,7 +43,10 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
     const copy: Record<string, unknown> = { ...node };
     if (node.properties) {
       copy.properties = Object.fromEntries(
-        Object.entries(node.properties as Record<string, TSchema>).map(([name, child]) => [name, schemaBefore(child, version)]),
+        Object.entries(node.properties as Record<string, TSchema>).map(([name, child]) => [
+          name,
+          schemaBefore(child, version),
+        ]),
       );
     }
     if (node.items) copy.items = schemaBefore(node.items as TSchema, version);
@@ -52,7 +55,9 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
 
   /** Changes made after `version`, oldest first. */
   function since(version: string): Change[] {
-    return all.filter((change) => numberOf(change.in) > numberOf(version)).sort((a, b) => numberOf(a.in) - numberOf(b.in));
+    return all
+      .filter((change) => numberOf(change.in) > numberOf(version))
+      .sort((a, b) => numberOf(a.in) - numberOf(b.in));
   }
 
   function rewrite(value: unknown, schema: TSchema, change: Change): unknown {
@@ -63,7 +68,10 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
     if (resource) return resource.reply(value as Record<string, unknown>);
     if (!node.properties) return value;
     return Object.fromEntries(
-      Object.entries(value).map(([name, child]) => [name, node.properties![name] ? rewrite(child, node.properties![name]!, change) : child]),
+      Object.entries(value).map(([name, child]) => [
+        name,
+        node.properties![name] ? rewrite(child, node.properties![name]!, change) : child,
+      ]),
     );
   }
 
@@ -90,11 +98,16 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
     },
     isNewest: (version: string) => version === newest.label,
     bodySchema(operationId: string, body: TSchema, version: string): TSchema {
-      return since(version).find((change) => change.operations?.[operationId]?.body)?.operations?.[operationId]?.body ?? body;
+      return (
+        since(version).find((change) => change.operations?.[operationId]?.body)?.operations?.[operationId]?.body ?? body
+      );
     },
     replySchema: schemaBefore,
     upgrade(operationId: string, body: unknown, version: string): unknown {
-      return since(version).reduce((value, change) => change.operations?.[operationId]?.request?.(value) ?? value, body);
+      return since(version).reduce(
+        (value, change) => change.operations?.[operationId]?.request?.(value) ?? value,
+        body,
+      );
     },
     downgrade(operationId: string, value: unknown, schema: TSchema, version: string): unknown {
       return since(version)
@@ -112,9 +125,17 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
 }
 
 /** `Deprecation`, `Sunset` and `Link` for something deprecated at and ending at these instants; none for the rest. */
-export function deprecationHeaders(at: string | undefined, sunset: string | undefined, successorPath: string): Record<string, string> {
+export function deprecationHeaders(
+  at: string | undefined,
+  sunset: string | undefined,
+  successorPath: string,
+): Record<string, string> {
   if (!at) return {};
-  const links = [`</docs/versioning>; rel="deprecation"`, `</docs/versioning>; rel="sunset"`, `<${successorPath}>; rel="successor-version"`];
+  const links = [
+    `</docs/versioning>; rel="deprecation"`,
+    `</docs/versioning>; rel="sunset"`,
+    `<${successorPath}>; rel="successor-version"`,
+  ];
   return {
     deprecation: `@${Math.floor(Date.parse(at) / 1000)}`,
     ...(sunset ? { sunset: new Date(sunset).toUTCString() } : {}),

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
-import { type Principal, reachOf } from "./principal.ts";
 import type { Permission } from "./permissions.ts";
+import { type Principal, reachOf } from "./principal.ts";
 
 /**
  * The tenant wall in a query: rows whose tenant is the acting one or below it. It stands in the `visible` of every
@@ -28,7 +28,8 @@ export function inReach(
   const ways: RawBuilder<boolean>[] = [];
   for (const kind of new Set(nodes.map((node) => node.kind))) {
     const ids = nodes.filter((node) => node.kind === kind).map((node) => node.id);
-    if (kind === "tenant") ways.push(sql`${column} in (select tenant_id from access.tenant_ancestor where ancestor_id = any(${ids}))`);
+    if (kind === "tenant")
+      ways.push(sql`${column} in (select tenant_id from access.tenant_ancestor where ancestor_id = any(${ids}))`);
     else if (within[kind]) ways.push(within[kind](ids));
   }
   if (ways.length === 0) return sql`false`;

@@ -8,7 +8,7 @@
 /** Favourites of all breaches, and what administrators of networks reach for. Lower case, letters only. */
 const FAVOURITES = `
 abc access account admin administrator agent alexander amanda andrew angel animal apple april ashley august autumn backup
-bailey banana baseball basketball batman beautiful bitch blink blue british buster butterfly california callcenter cambridge
+bailey banana baseball basketball batman beautiful blink blue british buster butterfly california callcenter cambridge
 changeit changeme charlie cheese chelsea chicken chocolate chris christian christmas christopher cisco cloud coffee
 company computer confidential cookie correcthorsebatterystaple customer daniel database december default demarc demo
 destiny diamond doctor dolphin dragon eagle elephant elizabeth england enter everton facebook family february firewall
@@ -20,7 +20,7 @@ michael michelle mickey monday monitor monitoring monkey mother mountain music m
 nicole ninja nothing november october office open operator oracle orange oscar partner pass passphrase passport passw
 password peanut pepper phoenix picture please pokemon portal postgres princess private provider public purple rainbow
 ranger robert root router samantha samsung samuel saturday secret secure security september server service shadow
-sophie spiderman spring starwars steelers stephanie summer sunday sunshine superman supersecret superuser support sweet
+sophie spiderman spring starwars steelers stephanie summer sunday sunshine super superman supersecret superuser support sweet
 switch sysadmin system taylor telecom telephone temp temporary test tester testing thomas thunder thursday tiger tigger
 toor trustno tuesday united user vanessa victoria wednesday welcome whatever william windows winter wireless wizard
 wonderful word work yankees yellow you your zabbix zxcvbnm
@@ -45,17 +45,19 @@ const WALKS = [
   '!"§$%&/()=?',
 ].flatMap((walk) => [walk, [...walk].reverse().join("")]);
 
-const LOOKALIKES: Record<string, string> = { "0": "o", "1": "i", "!": "i", "|": "i", l: "i", "3": "e", "4": "a", "@": "a" };
-Object.assign(LOOKALIKES, { "5": "s", $: "s", "7": "t", "8": "b", "9": "g" });
+const LOOKALIKES = new Map(
+  ["0o", "1i", "!i", "|i", "li", "3e", "4a", "@a", "5s", "$s", "7t", "8b", "9g"].map((pair) => [pair[0]!, pair[1]!]),
+);
 const favourites = new Set(FAVOURITES.trim().split(/\s+/).map(plainLetters));
-const longestFavourite = Math.max(...[...favourites].map((word) => word.length));
 
+/** No walk is longer. */
+const LONGEST_PART = 40;
 /** With more parts than this, even favourites in a row are a passphrase that guessing does not begin with. */
 const MOST_PARTS = 3;
 
 /**
  * Whether a password is made of at most four different characters, or of at most three common parts: favourite words
- * (also in the usual disguise, `p4$$w0rd`), walks of three or more, repeated characters, up to four digits, one sign.
+ * (also in the usual disguise, `p4$$w0rd`), walks of three or more, repeated characters, a number of up to four digits, one sign.
  * A password that repeats itself is judged by what it repeats.
  */
 export function isCommonPassword(password: string): boolean {
@@ -79,21 +81,31 @@ function fewestParts(characters: string[]): number {
   for (let from = 0; from < characters.length; from++) {
     // Only cuts that may still end within the limit are worth a look.
     if (fewest[from]! >= MOST_PARTS) continue;
-    for (let to = from + 1; to <= characters.length; to++) {
-      if (isCommonPart(characters.slice(from, to))) fewest[to] = Math.min(fewest[to]!, fewest[from]! + 1);
+    for (let to = from + 1; to <= Math.min(characters.length, from + LONGEST_PART); to++) {
+      if (isCommonPart(characters.slice(from, to)) || isShortNumber(characters, from, to))
+        fewest[to] = Math.min(fewest[to]!, fewest[from]! + 1);
     }
   }
   return fewest[characters.length]!;
 }
 
-function isCommonPart(characters: string[]): boolean {
-  const text = characters.join("");
-  if (characters.every((one) => one === characters[0])) return characters.length > 1 || !/[\p{L}]/u.test(text);
-  if (/^\d{1,4}$/.test(text)) return true;
-  if (characters.length >= 3 && WALKS.some((walk) => walk.includes(text))) return true;
-  return text.length <= longestFavourite && favourites.has(plainLetters(text));
+/** A year or a few digits put beside a word; not a piece cut from a long number, which is as good as it is long. */
+function isShortNumber(characters: string[], from: number, to: number): boolean {
+  const whole = !isDigit(characters[from - 1]) && !isDigit(characters[to]);
+  return whole && to - from <= 4 && characters.slice(from, to).every(isDigit);
+}
+
+function isDigit(character: string | undefined): boolean {
+  return character !== undefined && character >= "0" && character <= "9";
+}
+
+function isCommonPart(part: string[]): boolean {
+  const text = part.join("");
+  if (part.every((one) => one === part[0])) return part.length > 1 || !/[\p{L}\d]/u.test(text);
+  if (part.length >= 3 && WALKS.some((walk) => walk.includes(text))) return true;
+  return favourites.has(plainLetters(text));
 }
 
 function plainLetters(text: string): string {
-  return text.replaceAll(/[^a-hj-km-z]/g, (one) => LOOKALIKES[one] ?? one);
+  return text.replaceAll(/[^a-hj-km-z]/g, (one) => LOOKALIKES.get(one) ?? one);
 }

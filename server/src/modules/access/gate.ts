@@ -82,7 +82,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   function authenticate(credential: string, address: string): Verdict | Promise<Verdict> {
     const form = credentialForm(credential);
-    if (form === "bad_checksum") return wrong(address, { ok: false, reason: "malformed", tenantId: null, hint: "key_checksum" });
+    if (form === "bad_checksum")
+      return wrong(address, { ok: false, reason: "malformed", tenantId: null, hint: "key_checksum" });
     const digest = credentialDigest(credential);
     const entry = known.get(digest.toString("latin1"));
     if (entry) return settle(entry, address);
@@ -100,7 +101,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   function settle(entry: Known, address: string): Verdict {
     const { verdict } = entry;
     if (!verdict.ok) return wrong(address, verdict);
-    if (now().getTime() >= entry.expiresAtMs) return wrong(address, { ok: false, reason: "expired", tenantId: verdict.who.tenant.id });
+    if (now().getTime() >= entry.expiresAtMs)
+      return wrong(address, { ok: false, reason: "expired", tenantId: verdict.who.tenant.id });
     if (entry.addresses && !inNetworks(address, entry.addresses)) {
       return wrong(address, { ok: false, reason: "address", tenantId: verdict.who.tenant.id });
     }
@@ -117,7 +119,12 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     const key = await system.in("").first(findKey(digest));
     if (!key) return null;
     const expiresAtMs = Math.min(key.expires_at?.getTime() ?? Infinity, key.secret_expires_at?.getTime() ?? Infinity);
-    const refuse = (reason: RefusalReason): Known => ({ verdict: { ok: false, reason, tenantId: key.tenant_id }, expiresAtMs, addresses: null, keyId: key.id });
+    const refuse = (reason: RefusalReason): Known => ({
+      verdict: { ok: false, reason, tenantId: key.tenant_id },
+      expiresAtMs,
+      addresses: null,
+      keyId: key.id,
+    });
     if (key.deleted) return refuse("revoked");
     if (!key.enabled) return refuse("disabled");
     const card = await load(key.tenant_id);
@@ -126,7 +133,9 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     const actorId = key.kind === "personal" ? key.user_id! : key.id;
     const found = await actorOf(system.in(""), actorKind, actorId, now());
     if (!found?.live) return refuse(found?.reason ?? "revoked");
-    const behind = key.responsible_user_id ? await actorOf(system.in(""), "user", key.responsible_user_id, now()) : undefined;
+    const behind = key.responsible_user_id
+      ? await actorOf(system.in(""), "user", key.responsible_user_id, now())
+      : undefined;
     const who: Principal = {
       tenant: card,
       acting: card,
@@ -149,10 +158,23 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   async function byToken(token: string): Promise<Known | null> {
     const found = await parts.checkToken(token, now());
     if (typeof found === "string") {
-      return { verdict: { ok: false, reason: found, tenantId: null }, expiresAtMs: Infinity, addresses: null, keyId: "" };
+      return {
+        verdict: { ok: false, reason: found, tenantId: null },
+        expiresAtMs: Infinity,
+        addresses: null,
+        keyId: "",
+      };
     }
-    const refuse = (reason: RefusalReason): Known => ({ verdict: { ok: false, reason, tenantId: found.tenantId }, expiresAtMs: Infinity, addresses: null, keyId: "" });
-    const [card, actor] = await Promise.all([load(found.tenantId), actorOf(system.in(""), found.actor.kind, found.actor.id, now())]);
+    const refuse = (reason: RefusalReason): Known => ({
+      verdict: { ok: false, reason, tenantId: found.tenantId },
+      expiresAtMs: Infinity,
+      addresses: null,
+      keyId: "",
+    });
+    const [card, actor] = await Promise.all([
+      load(found.tenantId),
+      actorOf(system.in(""), found.actor.kind, found.actor.id, now()),
+    ]);
     if (!card || !actor?.live) return refuse(actor?.reason ?? "revoked");
     // Suspension ends tokens: unlike a key, a token cannot be told why.
     if (card.suspended) return refuse("revoked");
@@ -167,7 +189,12 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       authTime: found.authTime,
       grants: grantsOf(actor),
     };
-    return { verdict: { ok: true, who }, expiresAtMs: Math.min(found.expiresAt.getTime(), actor.expiresAt?.getTime() ?? Infinity), addresses: null, keyId: "" };
+    return {
+      verdict: { ok: true, who },
+      expiresAtMs: Math.min(found.expiresAt.getTime(), actor.expiresAt?.getTime() ?? Infinity),
+      addresses: null,
+      keyId: "",
+    };
   }
 
   async function load(idOrCode: string): Promise<TenantCard | null> {
@@ -185,7 +212,10 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     tenant: (idOrCode) => cards.get(idOrCode) ?? load(idOrCode),
     async principalOf(actor, tenantId) {
       const kind = actor.kind as Actor["kind"];
-      const [card, found] = await Promise.all([load(tenantId), actorOf(system.in(""), kind as "user", actor.id, now())]);
+      const [card, found] = await Promise.all([
+        load(tenantId),
+        actorOf(system.in(""), kind as "user", actor.id, now()),
+      ]);
       if (!card || card.suspended || !found?.live) return null;
       return {
         tenant: card,
@@ -216,7 +246,9 @@ function grantsOf(found: ActorFound): Grant[] {
 
 /** Only `allow` grants; a name that this release no longer knows grants nothing. */
 function allowed(switches: Record<string, string>): ReadonlySet<Permission> {
-  return withImplied(Object.keys(switches).filter((name): name is Permission => switches[name] === "allow" && isPermission(name)));
+  return withImplied(
+    Object.keys(switches).filter((name): name is Permission => switches[name] === "allow" && isPermission(name)),
+  );
 }
 
 const findKey = (digest: Buffer) =>
@@ -231,17 +263,28 @@ async function actorOf(db: Db, kind: "user" | "client" | "key", id: string, at: 
   if (kind === "user") {
     const [standing, login] = await Promise.all([
       userStanding(db, id, at),
-      db.first(query<{ blocked: boolean; grants: ActorFound["grants"] }>(
-        sql`select exists (select from access.login l where l.user_id = ${id} and l.blocked_at is not null) as blocked, ${grants}`,
-      )),
+      db.first(
+        query<{ blocked: boolean; grants: ActorFound["grants"] }>(
+          sql`select exists (select from access.login l where l.user_id = ${id} and l.blocked_at is not null) as blocked, ${grants}`,
+        ),
+      ),
     ]);
-    return standing && login && { ...standing, ...login, ...(login.blocked ? { live: false, reason: "blocked" as const } : {}) };
+    return (
+      standing &&
+      login && { ...standing, ...login, ...(login.blocked ? { live: false, reason: "blocked" as const } : {}) }
+    );
   }
   if (kind === "client") {
-    return db.first(query<ActorFound>(sql`select c.name, c.enabled and c.deleted_at is null as live, 'disabled' as reason, null::timestamptz as "expiresAt", ${grants}
-      from access.client c where c.id = ${id}`));
+    return db.first(
+      query<ActorFound>(sql`select c.name, c.enabled and c.deleted_at is null as live, 'disabled' as reason, null::timestamptz as "expiresAt", ${grants}
+      from access.client c where c.id = ${id}`),
+    );
   }
-  return db.first(query<ActorFound>(sql`select k.title as name, true as live, null as reason, null::timestamptz as "expiresAt", ${grants} from access.key k where k.id = ${id}`));
+  return db.first(
+    query<ActorFound>(
+      sql`select k.title as name, true as live, null as reason, null::timestamptz as "expiresAt", ${grants} from access.key k where k.id = ${id}`,
+    ),
+  );
 }
 
 type LineageRow = {

@@ -6,7 +6,9 @@ const FEWEST_CODE_POINTS = 12;
 const MOST_CODE_POINTS = 256;
 /** argon2id, the library's default kind, with a salt of 16 octets that it draws itself. */
 const COST = { memoryCost: 19 * 1024, timeCost: 2, parallelism: 1, outputLen: 32 };
+/** As `parseOptions` numbers them; the library's own names are ambient const enums, which type stripping cannot read. */
 const ARGON2ID = 2;
+const VERSION_19 = 1;
 /** 4 hashes hold 76 MiB and all of libuv's threads; 64 more wait a second at most. */
 const MOST_RUNNING = 4;
 const MOST_WAITING = 64;
@@ -54,7 +56,7 @@ export async function verifyPassword(phc: string | null, password: string): Prom
 /** Whether a stored PHC string is weaker than what is made now; ask after a right log-in, when the password is at hand. */
 export function needsRehash(phc: string): boolean {
   const { algorithm, version, memoryCost, timeCost, parallelism, outputLen, saltLen } = parseOptions(phc);
-  if ((algorithm as number) !== ARGON2ID || (version as number) < 0x13) return true;
+  if ((algorithm as number) !== ARGON2ID || (version as number) !== VERSION_19) return true;
   if (memoryCost < COST.memoryCost || timeCost < COST.timeCost || parallelism < COST.parallelism) return true;
   return outputLen < COST.outputLen || saltLen < 16;
 }

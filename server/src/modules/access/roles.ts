@@ -29,7 +29,12 @@ const held: Record<string, readonly Permission[]> = {
     "desk.admin",
   ),
   requester: ["request.self", "request.create"],
-  directory_manager: without(inService("directory"), "person.readSensitive", "person.writeSensitive", "person.readConfidential"),
+  directory_manager: without(
+    inService("directory"),
+    "person.readSensitive",
+    "person.writeSensitive",
+    "person.readConfidential",
+  ),
   integrator: [
     ...without(
       inService(...integration),

@@ -1,17 +1,33 @@
 import { sql } from "kysely";
-import { query, type Database } from "#kernel/db";
+import { type Database, query } from "#kernel/db";
 import { newId } from "#kernel/ids";
 import { access } from "./tables.ts";
 
 /** Every feature of a tenant (access, section 1); a new root has all but the password grant. */
-export const features = ["api", "beta", "passwordGrant", "monitoring", "desk", "directory", "exchange", "exchangeProvider", "notifications", "export"] as const;
+export const features = [
+  "api",
+  "beta",
+  "passwordGrant",
+  "monitoring",
+  "desk",
+  "directory",
+  "exchange",
+  "exchangeProvider",
+  "notifications",
+  "export",
+] as const;
 export const standardLanes = {
   api: { ratePerSecond: 10, burst: 20, perDay: 10_000 },
   scim: { ratePerSecond: 25, burst: 50, perDay: null },
   publish: { ratePerSecond: 100, burst: 200, perDay: 1_000_000 },
 };
 export const standardLimits = { maxKeys: 30, maxIntegrationKeys: 100 };
-export const standardAuthPolicy = { mfa: "optional", sessionIdleMinutes: 30, sessionMaxHours: 12, selfServiceKeys: false } as const;
+export const standardAuthPolicy = {
+  mfa: "optional",
+  sessionIdleMinutes: 30,
+  sessionMaxHours: 12,
+  selfServiceKeys: false,
+} as const;
 
 /** The id of the root tenant; it is made, with the built-in plan, in an empty database. */
 export async function ensureRoot(system: Database, now: Date, name: string, timeZone: string): Promise<string> {
@@ -31,7 +47,9 @@ export async function ensureRoot(system: Database, now: Date, name: string, time
         reference: null,
         time_zone: timeZone,
         plan_id: planId,
-        features: JSON.stringify(Object.fromEntries(features.map((feature) => [feature, feature !== "passwordGrant"]))) as never,
+        features: JSON.stringify(
+          Object.fromEntries(features.map((feature) => [feature, feature !== "passwordGrant"])),
+        ) as never,
         limits: JSON.stringify(standardLimits) as never,
         auth_policy: JSON.stringify(standardAuthPolicy) as never,
         status: "active",

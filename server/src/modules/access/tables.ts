@@ -22,7 +22,12 @@ export type TenantRow = {
   updated_at: Date;
   version: Generated<number>;
 };
-export type AuthPolicy = { mfa: "off" | "optional" | "required"; sessionIdleMinutes: number; sessionMaxHours: number; selfServiceKeys: boolean };
+export type AuthPolicy = {
+  mfa: "off" | "optional" | "required";
+  sessionIdleMinutes: number;
+  sessionMaxHours: number;
+  selfServiceKeys: boolean;
+};
 
 export type PlanRow = {
   tenant_id: string;

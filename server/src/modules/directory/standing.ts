@@ -2,7 +2,12 @@ import type { Db } from "#kernel/db";
 import { directory } from "./tables.ts";
 
 /** Whether a user may act at an instant. */
-export type UserStanding = { name: string; live: boolean; reason: "expired" | "revoked" | null; expiresAt: Date | null };
+export type UserStanding = {
+  name: string;
+  live: boolean;
+  reason: "expired" | "revoked" | null;
+  expiresAt: Date | null;
+};
 
 /** How a user stands at `at`; undefined when there is no such user (any more). */
 export async function userStanding(db: Db, userId: string, at: Date): Promise<UserStanding | undefined> {
@@ -15,5 +20,10 @@ export async function userStanding(db: Db, userId: string, at: Date): Promise<Us
   );
   if (!user) return undefined;
   const expired = user.expires_at !== null && user.expires_at <= at;
-  return { name: user.fullname, live: user.is_current && !expired, reason: expired ? "expired" : user.is_current ? null : "revoked", expiresAt: user.expires_at };
+  return {
+    name: user.fullname,
+    live: user.is_current && !expired,
+    reason: expired ? "expired" : user.is_current ? null : "revoked",
+    expiresAt: user.expires_at,
+  };
 }

@@ -1,0 +1,50 @@
+/** Who may import whom (ARCHITECTURE.md). server/test/boundaries.test.ts plants violations to show that this still bites. */
+module.exports = {
+  forbidden: [
+    {
+      name: "kernel-knows-no-module",
+      severity: "error",
+      from: { path: "^server/src/kernel/" },
+      to: { path: "^server/src/(modules/|app|main|config)" },
+    },
+    {
+      name: "module-only-by-its-index",
+      severity: "error",
+      from: { path: "^server/src/modules/([^/]+)/" },
+      to: { path: "^server/src/modules/([^/]+)/(?!index\\.ts$)", pathNot: "^server/src/modules/$1/" },
+    },
+    {
+      name: "schema-imports-no-server-code",
+      severity: "error",
+      from: { path: "^server/src/modules/.*/schema\\.ts$" },
+      to: {
+        path: "^server/src/",
+        pathNot: "(/schema\\.ts$|^server/src/kernel/(schema|page|permissions|bulk-schema)\\.ts$)",
+      },
+    },
+    {
+      name: "no-cycles-in-the-kernel",
+      severity: "error",
+      from: { path: "^server/src/kernel/" },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
+    {
+      name: "tests-stay-outside",
+      severity: "error",
+      from: { path: "^server/src/", pathNot: "\\.test\\.ts$" },
+      to: { path: "^server/test/|\\.test\\.ts$" },
+    },
+    { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    parser: "swc",
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: "tsconfig.json" },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "node", "default", "types"],
+      extensions: [".ts", ".js"],
+    },
+  },
+};
