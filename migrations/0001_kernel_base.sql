@@ -80,9 +80,11 @@ create table kernel.operation (
   id text not null,
   kind text not null,
   status text not null check (status in ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'expired')),
+  -- Who started it, with the scopes of the credential used: {kind, id, name, tenantId, scopes}.
   owner_id text not null,
-  owner_name text not null,
+  owner jsonb not null,
   subject text,
+  exclusive boolean not null,
   input jsonb not null,
   progress jsonb not null default '{"done": 0, "total": null, "note": null}',
   result jsonb,
@@ -104,7 +106,7 @@ create table kernel.operation (
 create index operation_due on kernel.operation (created_at) where status in ('queued', 'running');
 create index operation_list on kernel.operation (tenant_id, created_at, id);
 create unique index operation_exclusive on kernel.operation (tenant_id, kind, subject)
-  where status in ('queued', 'running') and subject is not null;
+  where status in ('queued', 'running') and exclusive;
 select kernel.wall('kernel.operation');
 grant select, update, delete on kernel.operation to demarc_system;
 grant insert on kernel.outbox to demarc_system;

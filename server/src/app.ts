@@ -7,13 +7,15 @@ import { createDataKeyStore } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { buildHttp } from "./kernel/http.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
+import { startOperations } from "./kernel/operation-runner.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
 import { access, createGate, ensureRoot } from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
+import { notifications } from "./modules/notifications/index.ts";
 
-export const modules: readonly Module[] = [access, directory];
+export const modules: readonly Module[] = [access, directory, notifications];
 
 export type AppParts = {
   settings: Settings;
@@ -42,7 +44,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log });
   const gate = createGate({ system, now, checkToken: async () => "malformed", used: () => {}, wrong: () => null });
-  const kernel: Kernel = {
+  const base: Omit<Kernel, "operations"> = {
     settings,
     now,
     log,
@@ -56,6 +58,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     gate,
     forget: async () => gate.forget(),
   };
+  const kernel: Kernel = Object.assign(base, { operations: startOperations(base as Kernel) });
   const http = await buildHttp(kernel);
   const stops: Stop[] = [];
   for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));
@@ -65,6 +68,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     rootId,
     async close() {
       await http.close();
+      await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
       await throttle.stop();
       await activity.stop();

@@ -15,7 +15,7 @@ import { credentialDigest, mintCredential } from "../src/kernel/credential.ts";
 import { newId } from "../src/kernel/ids.ts";
 import type { Settings } from "../src/kernel/kernel.ts";
 import type { Permission } from "../src/kernel/permissions.ts";
-import { loadMasterKeys } from "../src/kernel/secrets.ts";
+import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
 
@@ -33,16 +33,18 @@ export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
 type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled">> & {
   settings?: Partial<Settings>;
-  databaseUrl?: string;
+  /** Another server on the database, and under the master keys, of one that runs or has run. */
+  beside?: { databaseUrl: string; masterKeys: MasterKeys };
   startsAt?: string;
 };
 
 /** Starts a server; it ends with the test file. Its plan allows tests any rate; see `plan` for those of limits. */
 export async function startServer(options: Options = {}) {
-  const database = options.databaseUrl ? null : await createTestDatabase();
-  const databaseUrl = options.databaseUrl ?? database!.url;
+  const database = options.beside ? null : await createTestDatabase();
+  const databaseUrl = options.beside?.databaseUrl ?? database!.url;
   const dataDir = mkdtempSync(join(tmpdir(), "demarc-data-"));
   const clock = { at: new Date(options.startsAt ?? "2026-11-22T10:00:00.000Z") };
+  const masterKeys = options.beside?.masterKeys ?? loadMasterKeys({ production: false, dataDir, warn: () => {} });
   const settings: Settings = {
     publicUrl: "http://localhost",
     production: false,
@@ -61,7 +63,7 @@ export async function startServer(options: Options = {}) {
     settings,
     databaseUrl,
     pool: 8,
-    masterKeys: loadMasterKeys({ production: false, dataDir, warn: () => {} }),
+    masterKeys,
     log: pino({ level: process.env.DEMARC_TEST_LOG ?? "fatal" }),
     now: () => new Date(clock.at),
     modules: options.modules,
@@ -79,15 +81,18 @@ export async function startServer(options: Options = {}) {
   );
   await app.kernel.forget();
   let closed = false;
+  /** Ends this server; its database stays until the test file ends. */
   async function close(): Promise<void> {
     if (closed) return;
     closed = true;
     await app.close();
     await owner.end();
     rmSync(dataDir, { recursive: true, force: true });
-    await database?.drop();
   }
-  after(close);
+  after(async () => {
+    await close();
+    await database?.drop();
+  });
 
   async function call(method: string, path: string, ask: Ask = {}): Promise<Answer> {
     const headers: Record<string, string> = { ...ask.headers };
@@ -193,6 +198,7 @@ export async function startServer(options: Options = {}) {
   return {
     url,
     databaseUrl,
+    masterKeys,
     dataDir,
     app,
     kernel: app.kernel,

@@ -15,7 +15,7 @@ import { insertOperation } from "./operation-store.ts";
 import { permissions } from "./permissions.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 
-type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean };
+type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean; wakes: boolean };
 export type Warnings = { code: string; pointer?: string }[];
 
 export type Caller = {
@@ -67,6 +67,9 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
     startOperation: refuseChange,
     forget: refuseChange,
     prepareTenant: refuseChange,
+    async awaitOperation(operationId, seconds) {
+      await kernel.operations.settled(caller.who.acting.id, operationId, seconds * 1_000);
+    },
     attempt: (part) => part(),
     transaction: (part) => inTransaction(kernel, caller, part),
   };
@@ -80,19 +83,22 @@ export async function inTransaction<T>(
   around?: { before(tx: Transaction): Promise<T | undefined>; after(tx: Transaction, value: T): Promise<void> },
 ): Promise<T> {
   let takesAway = false;
+  let wakes = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
     const stored = await around?.before(tx);
     if (stored !== undefined) return stored;
     caller.warnings.length = 0;
-    const gathered: Gathered = { news: [], changes: [], forget: false };
+    const gathered: Gathered = { news: [], changes: [], forget: false, wakes: false };
     const ctx = writingContext(kernel, caller, tx, gathered);
     const value = await part(ctx);
     for (const statement of statementsOf(caller, gathered)) tx.fire(statement);
     await around?.after(tx, value);
     takesAway = gathered.forget;
+    wakes = gathered.wakes;
     return value;
   });
   if (takesAway) await kernel.forget();
+  if (wakes) kernel.operations.wake();
   return result;
 }
 
@@ -104,6 +110,8 @@ function common(kernel: Kernel, caller: Caller) {
     log,
     now,
     secrets: kernel.secrets,
+    operationKind: (kind: string) =>
+      kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     warn(code: string, pointer?: string) {
       if (warnings.length < 20) warnings.push({ code, pointer });
     },
@@ -128,7 +136,13 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     async prepareTenant(tenant) {
       for (const module of kernel.modules) await module.prepareTenant?.(ctx, tenant);
     },
-    startOperation: (kind, start) => insertOperation(ctx, kind, start),
+    startOperation(kind, start) {
+      gathered.wakes = true;
+      return insertOperation(ctx, kind, start);
+    },
+    awaitOperation() {
+      throw new Error("Nothing waits inside a transaction.");
+    },
     async attempt(part) {
       const marks = [gathered.news.length, gathered.changes.length] as const;
       try {
@@ -147,8 +161,8 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
 const insertNews = hot<{ rows: string }, never>("insert_news", ({ rows }) =>
   query(sql`insert into kernel.outbox (tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id)
     select tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id
-    from jsonb_to_recordset(${rows}::jsonb) with ordinality as r(tenant_id text, type text, subject text, occurred_at timestamptz,
-      data jsonb, owner_id text, request_id text, correlation_id text, n bigint) order by n`),
+    from jsonb_to_recordset(${rows}::jsonb) as r(tenant_id text, type text, subject text, occurred_at timestamptz,
+      data jsonb, owner_id text, request_id text, correlation_id text)`),
 );
 const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
   query(sql`insert into access.audit (tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment, search)

@@ -47,10 +47,15 @@ export type Context = {
   warn(code: string, pointer?: string): void;
   /** Something was taken away (a right, a credential, a switch): the reply waits until no cache admits it any more. */
   forget(): void;
-  /** Starts long work in the transaction of the call (notifications, part D). Returns the operation's id. */
-  startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<string>;
+  /** Starts long work in the transaction of the call (notifications, part D). Of an exclusive kind,
+   *  the one under way on the subject is returned, with `started` false. */
+  startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<{ id: string; started: boolean }>;
   /** Lets every module make what it keeps per tenant; for the operation that makes tenants. */
   prepareTenant(tenant: MadeTenant): Promise<void>;
+  /** A kind of operation by its name, as some module states it. */
+  operationKind(kind: string): OperationKind | undefined;
+  /** Waits until an operation has ended, at most `seconds`; for calls that read. */
+  awaitOperation(operationId: string, seconds: number): Promise<void>;
   /** Runs a part that may fail by itself: a Problem undoes its rows, news and records, and is thrown on. */
   attempt<T>(part: () => Promise<T>): Promise<T>;
   /** For routes with `transaction: "own"`: opens one, after slow work (hashing) was done outside. */
@@ -106,6 +111,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   /** Member of the reply that is shown once: a replay keeps it, sealed, for 10 minutes, then it is null (access, section 7). */
   secret?: string;
   preview?: boolean;
+  /** Answers 202 with an operation; heeds `Prefer: wait=N` and `respond-async` (RFC 7240). */
+  async?: true;
   deprecated?: { at: string; sunset: string };
   run(ctx: Context, input: RouteInput<P, Q, B>): Promise<ReplyBody<R> | Reply> | ReplyBody<R> | Reply;
 };

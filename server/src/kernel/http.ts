@@ -179,7 +179,7 @@ async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyRep
   const { route } = visit.entry!;
   const input = readInput(kernel, request, route);
   const warnings: Warnings = [];
-  const outcome = await perform(kernel, request, route, input, warnings);
+  const outcome = await preferred(kernel, request, reply, await perform(kernel, request, route, input, warnings));
   if (warnings.length > 0) {
     reply.header(
       "demarc-warning",
@@ -197,6 +197,42 @@ async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyRep
   }
   reply.code(outcome.status).headers(outcome.headers);
   return reply.send(outcome.text ?? undefined);
+}
+
+/** `Prefer` on a route that answers 202: the reply of the finished work, if it ends in the time the caller gives it. */
+async function preferred(
+  kernel: Kernel,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  outcome: Outcome,
+): Promise<Outcome> {
+  const { route } = request.visit.entry!;
+  const { wait, respondAsync } = callOf(request).prefer;
+  if (!route.async || outcome.status !== 202 || (wait === null && !respondAsync)) return outcome;
+  reply.header("preference-applied", respondAsync ? "respond-async" : `wait=${wait}`);
+  if (respondAsync || wait === null) return outcome;
+  const operationId = (outcome.headers.location ?? "").split("/").pop()!;
+  const row = await kernel.operations.settled(request.visit.who!.acting.id, operationId, wait * 1_000);
+  if (!row?.finished_at) return outcome;
+  if (row.status !== "succeeded") {
+    const kind = {
+      code: String(row.error?.code ?? "operation_ended"),
+      status: Number(row.error?.status ?? 409),
+      title: String(row.error?.title ?? `The operation is ${row.status}.`),
+    };
+    throw new Problem(kind, {
+      detail: row.error ? String(row.error.detail) : undefined,
+      members: { operation: outcome.headers.location },
+    });
+  }
+  const location: Record<string, string> = row.result?.url
+    ? { location: `/${request.visit.label}${row.result.url}` }
+    : {};
+  return {
+    status: 200,
+    text: JSON.stringify(row.result?.data ?? null),
+    headers: { "content-type": "application/json; charset=utf-8", ...location },
+  };
 }
 
 type Input = { params: Record<string, string>; query: Record<string, unknown>; body: unknown };

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
+import type { Operations } from "./operation-runner.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Throttle } from "./throttle.ts";
@@ -53,6 +54,7 @@ export type Kernel = {
   activity: Activity;
   modules: readonly Module[];
   gate: Gate;
+  operations: Operations;
   /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */
   forget(): Promise<void>;
 };

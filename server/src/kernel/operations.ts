@@ -1,41 +1,100 @@
-import type { TSchema } from "typebox";
-import type { Db } from "./db.ts";
-import type { Permission } from "./permissions.ts";
-import type { Principal } from "./principal.ts";
-
 /**
- * A kind of work that outlasts its request (notifications, part D). `run` gets the stored input and may be started again
- * after a crash (`restart: "again"`, three times at most), so each of its steps must bear repetition.
+ * Work that outlasts its request (notifications, part D): what a module states of a kind of operation, the resource that
+ * callers watch, and the events that tell of it. The runner is operation-runner.ts.
  */
+import { type TSchema, Type } from "typebox";
+import type { Context } from "./contract.ts";
+import type { Db } from "./db.ts";
+import { event } from "./events.ts";
+import type { Principal } from "./principal.ts";
+import { problem } from "./problem.ts";
+import { id, instant, nullable, object, oneOf, text } from "./schema.ts";
+
+export type OperationStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
+export const operationStatuses = ["queued", "running", "succeeded", "failed", "cancelled", "expired"] as const;
+
+/** A kind of operation. `run` may be started again after a crash, so each of its steps must bear repetition. */
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds kinds of every input type
 export type OperationKind<I = any> = {
   readonly kind: string;
   readonly summary: string;
+  /** What `result.data` holds. */
   readonly result: TSchema;
+  /** What happens when its process died: begin again (three times at most), or end as `failed`, `interrupted`. */
   readonly restart: "again" | "fail";
   /** One at a time per subject. */
   readonly exclusive: boolean;
   readonly maxMinutes: number;
   readonly cancellable: boolean;
+  /** Whether one more may run beside those that run now; the rest wait as `queued`. */
+  admits?(candidate: OperationPlace<I>, running: readonly OperationPlace[], now: Date): boolean;
   run(work: OperationWork, input: I): Promise<OperationResult>;
-  /** Called in the transaction that ends the operation without success (cancelled, failed, expired). */
-  settled?(work: OperationWork, input: I, status: "failed" | "cancelled" | "expired"): Promise<void>;
+  /** Runs in the transaction that ends the operation without success. */
+  ended?(ctx: Context, operation: OperationPlace<I>, status: "failed" | "cancelled" | "expired"): Promise<void>;
 };
-
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export type OperationPlace<I = any> = { id: string; kind: string; tenantId: string; subject: string | null; input: I };
 export type OperationStart<I> = { tenantId: string; subject: string | null; input: I };
-/** `url` is the path of what came out, below the label, or null. */
-export type OperationResult = { url: string | null; data: unknown };
+/** `url`: path of what came out, below the label. `store` writes it in the transaction of the final state. */
+export type OperationResult = { url: string | null; data: unknown; store?(ctx: Context): Promise<void> };
 
-/** What running work sees: the principal that started it, as its rights are now, and a way to write. */
+/** What running work sees: the principal that started it, with its rights as they are now, and ways to read and write. */
 export type OperationWork = {
   id: string;
   tenantId: string;
   who: Principal;
   signal: AbortSignal;
-  /** Single statements in the operation's tenant. */
+  now(): Date;
   db: Db;
-  transaction<T>(part: (ctx: import("./contract.ts").Context) => Promise<T>): Promise<T>;
+  transaction<T>(part: (ctx: Context) => Promise<T>): Promise<T>;
   progress(done: number, total: number | null, note?: string): Promise<void>;
-  /** The permission check of a rule, at this moment. */
-  holds(permission: Permission): boolean;
+};
+
+export const operationRunning = problem("operation_running", 409, "Such an operation is already running.");
+export const operationNotCancellable = problem(
+  "operation_not_cancellable",
+  409,
+  "The operation can no longer be cancelled.",
+);
+/** The `error` of an operation whose process died too often, or whose starter is gone. */
+export const interrupted = problem("interrupted", 500, "The work was interrupted.");
+
+const anything = Type.Unsafe<unknown>({});
+
+export const Operation = object(
+  {
+    id: id("opn"),
+    kind: Type.String({ examples: ["monitoring.test"] }),
+    status: oneOf(operationStatuses, { "x-closed": true }),
+    progress: object({
+      done: Type.Integer(),
+      total: nullable(Type.Integer()),
+      note: nullable(Type.String()),
+    }),
+    subject: nullable(Type.String({ description: "Id of the resource that the work is about." })),
+    result: nullable(object({ url: nullable(Type.String()), data: anything })),
+    error: nullable(Type.Object({}, { additionalProperties: true, description: "A problem object." })),
+    correlationId: nullable(text(128)),
+    ownerId: Type.String(),
+    createdAt: instant,
+    notBefore: nullable(instant),
+    startedAt: nullable(instant),
+    finishedAt: nullable(instant),
+    expiresAt: nullable(Type.String({ format: "date-time", description: "When it is removed." })),
+  },
+  { title: "Operation" },
+);
+
+const told = (verb: string, summary: string) =>
+  event("notifications", `operation.${verb}`, { permission: "operation.read", summary, resource: Operation });
+
+/** By status, and `progressed`. */
+export const operationEvents = {
+  queued: told("queued", "An operation was accepted."),
+  running: told("started", "An operation began."),
+  progressed: told("progressed", "An operation went on; at most every 5 s."),
+  succeeded: told("succeeded", "An operation ended well."),
+  failed: told("failed", "An operation ended without success."),
+  cancelled: told("cancelled", "An operation was cancelled."),
+  expired: told("expired", "An operation waited or ran too long."),
 };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
@@ -335,7 +336,7 @@ async function runElsewhere(
   const said: Said = {};
   t.after(async () => {
     await kill(child);
-    await until(async () => !(await listProcesses()).some(({ pid }) => pid === said.pid));
+    await until(async () => !(await listProcesses()).some(({ pid, command }) => pid === said.pid && command !== ""));
   });
   if (awaitReady) Object.assign(said, JSON.parse((await once(createInterface(child.stdout), "line"))[0]));
   return { child, said };

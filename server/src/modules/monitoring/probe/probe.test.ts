@@ -60,6 +60,8 @@ test("an abort rejects with its reason at once and leaves no socket or timer beh
   assert.ok((await countHandles()) > before);
   controller.abort(new Error("cancelled by the caller"));
   await assert.rejects(probing, /cancelled by the caller/);
+  // At once: a probe that waited for its time-out would have tried again.
+  assert.equal(agent.datagrams(), heard + 1);
   assert.equal(await countHandles(), before);
   agent.change({ silent: false });
 });

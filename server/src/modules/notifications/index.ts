@@ -1,0 +1,14 @@
+/**
+ * What changed, whoever changed it, and how long-running work ended. The kernel writes events and runs operations; this
+ * module is where callers see them.
+ */
+import type { Module } from "#kernel/contract";
+import { operationEvents } from "#kernel/operations";
+import { operationRoutes } from "./operation/routes.ts";
+
+export const notifications: Module = {
+  name: "notifications",
+  about: "Long-running operations, and news of what changed.",
+  routes: [...operationRoutes],
+  events: Object.values(operationEvents),
+};
