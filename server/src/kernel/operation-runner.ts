@@ -76,7 +76,7 @@ export function startOperations(kernel: Kernel): Operations {
     const now = kernel.now();
     const due = await kernel.system.in("").rows(
       query<OperationRow>(sql`select * from kernel.operation where (status = 'queued' and (not_before is null or not_before <= ${now}))
-        or (status = 'running' and lease_until < ${now}) order by created_at, id limit 500`),
+        or (status = 'running' and lease_until <= ${now}) order by created_at, id limit 500`),
     );
     for (const row of due) {
       if (stopped || running.size >= mostRunning) return;
@@ -115,7 +115,7 @@ export function startOperations(kernel: Kernel): Operations {
       const mine = await ctx.db.first(
         query<OperationRow>(sql`update kernel.operation set status = 'running', tries = tries + 1, lease_holder = ${holder},
             lease_until = ${new Date(now.getTime() + leaseMs)}, started_at = coalesce(started_at, ${now}), updated_at = ${now}
-          where tenant_id = ${row.tenant_id} and id = ${row.id} and (status = 'queued' or (status = 'running' and lease_until < ${now})) returning *`),
+          where tenant_id = ${row.tenant_id} and id = ${row.id} and (status = 'queued' or (status = 'running' and lease_until <= ${now})) returning *`),
       );
       if (mine && row.status === "queued") tellOperation(ctx, mine);
       return mine;
