@@ -38,6 +38,12 @@ type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "beta
   startsAt?: string;
 };
 
+/** What to end after the file's tests, the youngest first: a server that stands on another one's database goes before it. */
+const ends: (() => Promise<void>)[] = [];
+after(async () => {
+  for (const end of ends) await end();
+});
+
 /** Starts a server; it ends with the test file. Its plan allows tests any rate; see `plan` for those of limits. */
 export async function startServer(options: Options = {}) {
   const database = options.beside ? null : await createTestDatabase();
@@ -89,7 +95,7 @@ export async function startServer(options: Options = {}) {
     await owner.end();
     rmSync(dataDir, { recursive: true, force: true });
   }
-  after(async () => {
+  ends.unshift(async () => {
     await close();
     await database?.drop();
   });
