@@ -6,6 +6,7 @@ import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { buildHttp } from "./kernel/http.ts";
+import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
@@ -59,6 +60,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     forget: async () => gate.forget(),
   };
   const kernel: Kernel = Object.assign(base, { operations: startOperations(base as Kernel) });
+  for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
   const stops: Stop[] = [];
   for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));

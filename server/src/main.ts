@@ -4,6 +4,7 @@ import pino from "pino";
 import { buildApp } from "./app.ts";
 import { type Config, ConfigError, readConfig, release } from "./config.ts";
 import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/lifecycle.ts";
+import { startJobs } from "./kernel/jobs.ts";
 import type { Settings } from "./kernel/kernel.ts";
 import { createNamedDatabase, MigrationError, migrate } from "./kernel/migrate.ts";
 import { loadMasterKeys, MasterKeyError } from "./kernel/secrets.ts";
@@ -55,6 +56,7 @@ async function main(): Promise<void> {
     log,
     betaEnabled: config.BETA,
   });
+  const stopJobs = await startJobs(app.kernel, databaseUrl);
   await app.http.listen({ host: config.HOST, port: config.PORT });
   console.log(`Demarc listens on ${settingsOf(config, config.PORT).publicUrl}`);
 
@@ -63,6 +65,7 @@ async function main(): Promise<void> {
     if (stopping) return;
     stopping = true;
     log.info({ signal }, "stopping");
+    await stopJobs();
     await app.close();
     await embedded?.stop();
     log.flush();

@@ -9,7 +9,11 @@ import { type Fault, invalid, Problem, problem, refuse } from "./problem.ts";
 import { nullable, object, oneOf } from "./schema.ts";
 import { faultsOf } from "./validate.ts";
 
-export const bulkRefused = problem("bulk_refused", 409, "Items of an atomic bulk call were refused; nothing was stored.");
+export const bulkRefused = problem(
+  "bulk_refused",
+  409,
+  "Items of an atomic bulk call were refused; nothing was stored.",
+);
 
 export const bulkModes = ["atomic", "each"] as const;
 export const bulkOutcomes = ["created", "updated", "unchanged", "deleted", "absent", "failed"] as const;
@@ -26,7 +30,9 @@ type Done = { status: number; outcome: Exclude<BulkOutcome, "failed"> };
  */
 export function bulkBody<I extends TSchema, M extends Record<string, TSchema>>(item: I, more: M, most = 1_000) {
   return object({
-    mode: Type.Optional(oneOf(bulkModes, { default: "atomic", description: "All or nothing, or each item by itself." })),
+    mode: Type.Optional(
+      oneOf(bulkModes, { default: "atomic", description: "All or nothing, or each item by itself." }),
+    ),
     dryRun: Type.Optional(Type.Boolean({ default: false, description: "Answers the same and stores nothing." })),
     items: Type.Array(Type.Unsafe<Static<I>>({ "x-schema": item }), { minItems: 1, maxItems: most }),
     ...more,
@@ -48,7 +54,9 @@ export function bulkReply<M extends Record<string, TSchema>>(members: M) {
         outcome: oneOf(bulkOutcomes),
         ...members,
         warnings: Type.Array(object({ code: Type.String(), pointer: nullable(Type.String()) })),
-        problem: nullable(Type.Object({}, { additionalProperties: true, description: "RFC 9457; null where the item succeeded." })),
+        problem: nullable(
+          Type.Object({}, { additionalProperties: true, description: "RFC 9457; null where the item succeeded." }),
+        ),
       }),
     ),
   });
@@ -72,12 +80,20 @@ export async function runBulk<I, R extends Done>(ctx: Context, input: BulkInput,
   if (mode === "atomic" && faults.some((list) => list.length > 0)) throw invalid(faults.flat());
   const run = async () => {
     const results: Awaited<ReturnType<typeof runItem<I, R>>>[] = [];
-    for (const [index, item] of items.entries()) results.push(await runItem(ctx, plan, item as I, index, faults[index]!));
+    for (const [index, item] of items.entries())
+      results.push(await runItem(ctx, plan, item as I, index, faults[index]!));
     if (mode === "atomic" && results.some(({ refusal }) => refusal)) {
-      const errors = results.flatMap(({ refusal, result }) => (refusal ? faultsBelow(refusal, `/items/${result.index}`) : []));
+      const errors = results.flatMap(({ refusal, result }) =>
+        refusal ? faultsBelow(refusal, `/items/${result.index}`) : [],
+      );
       throw refuse(bulkRefused, { errors });
     }
-    return { mode, dryRun, summary: summaryOf(results.map(({ result }) => result.outcome)), results: results.map(({ result }) => result) };
+    return {
+      mode,
+      dryRun,
+      summary: summaryOf(results.map(({ result }) => result.outcome)),
+      results: results.map(({ result }) => result),
+    };
   };
   return dryRun ? undone(ctx, run) : run();
 }
@@ -85,7 +101,9 @@ export async function runBulk<I, R extends Done>(ctx: Context, input: BulkInput,
 function faultsOfItem<I>(plan: Pick<Plan<I, Done>, "item" | "check">, item: unknown, index: number): Fault[] {
   const base = `/items/${index}`;
   const faults = faultsOf(plan.item, item, base);
-  return faults.length > 0 ? faults : (plan.check?.(item as I) ?? []).map((fault) => ({ ...fault, pointer: base + (fault.pointer ?? "") }));
+  return faults.length > 0
+    ? faults
+    : (plan.check?.(item as I) ?? []).map((fault) => ({ ...fault, pointer: base + (fault.pointer ?? "") }));
 }
 
 async function runItem<I, R extends Done>(ctx: Context, plan: Plan<I, R>, item: I, index: number, faults: Fault[]) {
@@ -103,7 +121,17 @@ async function runItem<I, R extends Done>(ctx: Context, plan: Plan<I, R>, item: 
     if (!(error instanceof Problem)) throw error;
     const placed = faults.length > 0 ? error : pointedBelow(error, `/items/${index}`);
     const body = problemBody(placed, ctx.call.requestId, `/${ctx.call.label}${ctx.call.path}`);
-    return { refusal: error, result: { index, status: error.kind.status, outcome: "failed" as const, ...plan.blank, warnings: [], problem: body } };
+    return {
+      refusal: error,
+      result: {
+        index,
+        status: error.kind.status,
+        outcome: "failed" as const,
+        ...plan.blank,
+        warnings: [],
+        problem: body,
+      },
+    };
   }
 }
 
@@ -116,7 +144,10 @@ export function withMatch(ctx: Context, ifMatch: string | undefined): Context {
 export function pointedBelow(error: Problem, base: string): Problem {
   const { errors } = error.refusal;
   if (!errors) return error;
-  return new Problem(error.kind, { ...error.refusal, errors: errors.map((fault) => (fault.parameter ? fault : { ...fault, pointer: base + (fault.pointer ?? "") })) });
+  return new Problem(error.kind, {
+    ...error.refusal,
+    errors: errors.map((fault) => (fault.parameter ? fault : { ...fault, pointer: base + (fault.pointer ?? "") })),
+  });
 }
 
 /** A problem as entries of `errors`: its own faults, or one that names its code. */

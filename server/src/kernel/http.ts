@@ -9,6 +9,7 @@ import { createAllow } from "./allow.ts";
 import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
 import { inTransaction, readingContext, type Warnings } from "./context.ts";
 import { Reply, type Route } from "./contract.ts";
+import { mountCors } from "./cors.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { type Outcome, onceOnly, readIdempotencyKey } from "./idempotency.ts";
@@ -26,6 +27,7 @@ import {
   requestTimedOut,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
+import { mountVitals } from "./vitals.ts";
 
 export const mebibyte = 1_048_576;
 
@@ -74,6 +76,8 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
       done(error as Error);
     }
   });
+  mountCors(app, kernel.settings.corsOrigins, (path) => allowedVerbs(path).length > 0);
+  mountVitals(app, kernel);
   app.addHook("onSend", (request, reply, _payload, done) => {
     const charge = request.visit?.charge;
     if (charge?.policy) {

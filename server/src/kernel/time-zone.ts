@@ -2,10 +2,14 @@
 
 /** Names without a region (`backward`, `etcetera` and the POSIX-like zones of the database). */
 const single = new Set(
-  "UTC GMT GMT0 GMT+0 GMT-0 Greenwich UCT Universal Zulu EST MST HST EST5EDT CST6CDT MST7MDT PST8PDT CET MET EET WET Cuba Egypt Eire GB GB-Eire Hongkong Iceland Iran Israel Jamaica Japan Kwajalein Libya NZ NZ-CHAT Navajo PRC Poland Portugal ROC ROK Singapore Turkey W-SU".split(" "),
+  "UTC GMT GMT0 GMT+0 GMT-0 Greenwich UCT Universal Zulu EST MST HST EST5EDT CST6CDT MST7MDT PST8PDT CET MET EET WET Cuba Egypt Eire GB GB-Eire Hongkong Iceland Iran Israel Jamaica Japan Kwajalein Libya NZ NZ-CHAT Navajo PRC Poland Portugal ROC ROK Singapore Turkey W-SU".split(
+    " ",
+  ),
 );
 const regions = new Set(
-  "Africa America Antarctica Arctic Asia Atlantic Australia Brazil Canada Chile Etc Europe Indian Mexico Pacific US".split(" "),
+  "Africa America Antarctica Arctic Asia Atlantic Australia Brazil Canada Chile Etc Europe Indian Mexico Pacific US".split(
+    " ",
+  ),
 );
 const canonical = new Map(Intl.supportedValuesOf("timeZone").map((name) => [name.toLowerCase(), name]));
 

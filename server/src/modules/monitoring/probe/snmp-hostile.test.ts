@@ -55,8 +55,9 @@ function replaceBytes(message: Buffer, bytes: Buffer, by: Buffer): Buffer {
   return changed;
 }
 
-test("an answer from another port does not count, though it comes first and fits the request", async () => {
+test("an answer from another port does not count, though it comes first and fits the request", async (t) => {
   const other = createSocket("udp4").bind(0, "127.0.0.1");
+  t.after(() => other.close());
   await once(other, "listening");
   let forged = 0;
   const agent = await startAgent({
@@ -69,7 +70,6 @@ test("an answer from another port does not count, though it comes first and fits
   assert.equal(await nameOrReason(agent, plain), "true-name");
   assert.equal(await nameOrReason(agent, open), "true-name");
   assert.equal(forged, 2);
-  other.close();
 });
 
 test("an answer with another request id does not count", async () => {
