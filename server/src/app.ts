@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createActivity } from "./kernel/activity.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
+import { createDocuments } from "./kernel/documents.ts";
 import { createDataKeyStore } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { buildHttp } from "./kernel/http.ts";
@@ -45,7 +46,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log });
   const gate = createGate({ system, now, checkToken: async () => "malformed", used: () => {}, wrong: () => null });
-  const base: Omit<Kernel, "operations"> = {
+  const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,
     log,
@@ -59,7 +60,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     gate,
     forget: async () => gate.forget(),
   };
-  const kernel: Kernel = Object.assign(base, { operations: startOperations(base as Kernel) });
+  const kernel: Kernel = Object.assign(base, { documents: createDocuments(base), operations: startOperations(base as Kernel) });
   for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
   const stops: Stop[] = [];

@@ -9,6 +9,7 @@ export type AuditType =
   | "login"
   | "session"
   | "authentication"
+  | "signingKey"
   | "user"
   | "orgUnit"
   | "person"

@@ -54,6 +54,33 @@ export function systemCaller(kernel: Kernel, tenant: TenantCard, name: string): 
   return { who, call, log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
 }
 
+/** Who calls an open route: nobody, in no tenant, so that the row policies show nothing. */
+export const anonymous: Principal = (() => {
+  const nowhere: TenantCard = {
+    id: "",
+    code: "",
+    name: "",
+    kind: "customer",
+    parentId: null,
+    lineage: [],
+    timeZone: "UTC",
+    suspended: false,
+    features: new Set(),
+    plan: { id: "", name: "", lanes: {} as TenantCard["plan"]["lanes"] },
+  };
+  return {
+    tenant: nowhere,
+    acting: nowhere,
+    actor: { kind: "system", id: "anonymous", name: "anonymous" },
+    onBehalfOf: null,
+    via: { kind: "job", id: "", hint: null, clientId: null, grantId: null },
+    scopes: [],
+    readOnly: false,
+    authTime: null,
+    grants: [],
+  };
+})();
+
 /** A context for reading: nothing can be told or recorded, and there is no transaction to undo. */
 export function readingContext(kernel: Kernel, caller: Caller): Context {
   const refuseChange = (): never => {
@@ -110,6 +137,7 @@ function common(kernel: Kernel, caller: Caller) {
     log,
     now,
     secrets: kernel.secrets,
+    documents: kernel.documents,
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     warn(code: string, pointer?: string) {

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import type { Static, TObject, TSchema } from "typebox";
 import type { AuditChange } from "./audit.ts";
 import type { Db } from "./db.ts";
+import type { Documents } from "./documents.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
@@ -52,6 +53,8 @@ export type Context = {
   startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<{ id: string; started: boolean }>;
   /** Lets every module make what it keeps per tenant; for the operation that makes tenants. */
   prepareTenant(tenant: MadeTenant): Promise<void>;
+  /** What describes this server: versions, OpenAPI. */
+  documents: Documents;
   /** A kind of operation by its name, as some module states it. */
   operationKind(kind: string): OperationKind | undefined;
   /** Waits until an operation has ended, at most `seconds`; for calls that read. */
@@ -162,5 +165,7 @@ export type Module = {
   jobs?: readonly JobKind[];
   /** Makes, in the transaction that makes a tenant, what this module keeps per tenant. */
   prepareTenant?(ctx: Context, tenant: MadeTenant): Promise<void>;
+  /** Serves addresses outside the route table (OAuth, pages), with rules of their own, in a scope of their own. */
+  mount?(http: import("fastify").FastifyInstance, kernel: import("./kernel.ts").Kernel): Promise<void> | void;
   start?(kernel: import("./kernel.ts").Kernel): Promise<Stop>;
 };

@@ -7,7 +7,7 @@ import type { TSchema } from "typebox";
 import { clientAddress } from "./address.ts";
 import { createAllow } from "./allow.ts";
 import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
-import { inTransaction, readingContext, type Warnings } from "./context.ts";
+import { anonymous, inTransaction, readingContext, type Warnings } from "./context.ts";
 import { Reply, type Route } from "./contract.ts";
 import { mountCors } from "./cors.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
@@ -122,6 +122,9 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
       config: { group },
       handler: (request, reply) => handle(kernel, request, reply),
     });
+  }
+  for (const module of kernel.modules) {
+    if (module.mount) await app.register(async (scope) => module.mount!(scope, kernel));
   }
   return app;
 }
@@ -271,7 +274,7 @@ async function perform(
   const visit = request.visit;
   const now = kernel.now();
   const emits = "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]) : nobody;
-  const caller = { who: visit.who!, call: callOf(request), log: kernel.log, now, emits, warnings };
+  const caller = { who: visit.who ?? anonymous, call: callOf(request), log: kernel.log, now, emits, warnings };
   const work = async (ctx: Parameters<Route["run"]>[0]) =>
     render(kernel, visit, route, input, await route.run(ctx, input as never));
   if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {
@@ -306,9 +309,12 @@ function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result
   const prefix = `/${visit.label}`;
   if (answer.extra.location) headers.location = prefix + answer.extra.location;
   if (schema === null) return { status: answer.status, text: null, headers };
-  headers["content-type"] ??= "application/json; charset=utf-8";
-  if (typeof answer.body === "string" && !/json/.test(headers["content-type"]))
-    return { status: answer.status, text: answer.body, headers };
+  const mediaType = (schema as { "x-media-type"?: string })["x-media-type"];
+  headers["content-type"] ??= mediaType ?? "application/json; charset=utf-8";
+  if (mediaType) {
+    if (answer.extra.etag) headers.etag = answer.extra.etag;
+    return { status: answer.status, text: answer.body as string, headers };
+  }
   let body = linked(answer.body, prefix);
   const isResource =
     (schema as { properties?: object }).properties && "id" in (schema as { properties: object }).properties;
@@ -358,7 +364,7 @@ function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyRepl
     version: visit.version?.label ?? null,
     operationId: entry?.route.id ?? null,
     method: request.method,
-    route: entry?.template ?? null,
+    route: entry?.template ?? request.routeOptions.url ?? null,
     target: targets(request.params as Record<string, string> | undefined),
     status: reply.statusCode,
     code: visit.code,

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
+import type { Documents } from "./documents.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Secrets } from "./secrets.ts";
@@ -55,6 +56,7 @@ export type Kernel = {
   modules: readonly Module[];
   gate: Gate;
   operations: Operations;
+  documents: Documents;
   /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */
   forget(): Promise<void>;
 };

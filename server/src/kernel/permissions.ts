@@ -189,3 +189,8 @@ export function withImplied(names: Iterable<Permission>): Set<Permission> {
 export function isRead(name: Permission): boolean {
   return /\.read(Access|Sensitive|Confidential)?$/.test(name) || name === "notification.subscribe";
 }
+
+/** Every scope that a credential can be given (access, section 4). */
+export function scopesOffered(): string[] {
+  return ["*", "read", ...services.flatMap((service) => [service, `${service}:read`]), ...permissions];
+}

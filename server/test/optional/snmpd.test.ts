@@ -94,8 +94,11 @@ before(async () => {
 });
 
 after(async () => {
-  await stopAgent();
-  await rm(folder, { recursive: true });
+  try {
+    await stopAgent();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 async function probe(settings: Omit<SnmpSettings, "port">, address = "127.0.0.1") {

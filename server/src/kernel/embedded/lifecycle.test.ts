@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -129,6 +129,14 @@ test("a second start on a directory in use is refused, naming directory and proc
 test("of two processes that start at once one gets the directory and the other is refused", async (t) => {
   const both = await Promise.all([runElsewhere(t, shared), runElsewhere(t, shared)]);
   assert.deepEqual(both.map(({ said }) => said.code ?? "running").sort(), ["already_running", "running"]);
+});
+
+test("Ctrl-C in the terminal reaches the process, which decides what becomes of the database", async (t) => {
+  const { child, said } = await runElsewhere(t, shared);
+  const heard = once(createInterface(child.stdout!), "line");
+  process.kill(-child.pid!, "SIGINT");
+  assert.deepEqual(await heard, ["heard SIGINT"]);
+  await keep(said.url!, "after Ctrl-C");
 });
 
 test("after kill -9 of the process every acknowledged row is there at the next start", async (t) => {
@@ -322,6 +330,7 @@ async function runElsewhere(
   { house, uid, awaitReady = true }: { house?: string; uid?: number; awaitReady?: boolean } = {},
 ): Promise<{ child: ChildProcess; said: Said }> {
   const script = `
+    process.on("SIGINT", () => console.log("heard SIGINT"));
     const [, lifecycle, dataDir, uid] = process.argv;
     if (uid) { if (process.getuid() === 0) process.setgroups([]); process.setgid(+uid); process.setuid(+uid); }
     const { startEmbeddedPostgres } = await import(lifecycle);
@@ -330,11 +339,16 @@ async function runElsewhere(
     console.log(JSON.stringify(said));`;
   const lifecycle = pathToFileURL(join(house ? join(house, "embedded") : import.meta.dirname, "lifecycle.ts")).href;
   const args = ["--input-type=module", "-e", script, lifecycle, dataDir, ...(uid && isRoot ? [String(uid)] : [])];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
   const said: Said = {};
   t.after(async () => {
     await kill(child);
-    await until(async () => !(await listProcesses()).some(({ pid, command }) => pid === said.pid && command !== ""));
+    // Without setpriv (macOS) the server is still there.
+    await until(async () => {
+      const server = (await listProcesses()).find(({ pid, command }) => pid === said.pid && command !== "");
+      if (server) spawnSync("kill", ["-INT", String(server.pid)]);
+      return !server;
+    });
   });
   if (awaitReady) Object.assign(said, JSON.parse((await once(createInterface(child.stdout), "line"))[0]));
   return { child, said };

@@ -11,6 +11,7 @@ import { pingRoutes } from "./ping/routes.ts";
 
 export { createGate } from "./gate.ts";
 export { ensureRoot } from "./root.ts";
+export { isAssignedWithin, timeZoneOf } from "./standing.ts";
 
 export const access: Module = {
   name: "access",

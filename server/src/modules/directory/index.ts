@@ -4,7 +4,7 @@
  */
 import type { Module } from "#kernel/contract";
 
-export { type UserStanding, userStanding } from "./standing.ts";
+export { type UserStanding, userNameIn, userStanding } from "./standing.ts";
 
 export const directory: Module = {
   name: "directory",

@@ -27,3 +27,16 @@ export async function userStanding(db: Db, userId: string, at: Date): Promise<Us
     expiresAt: user.expires_at,
   };
 }
+
+/** The full name of a user of this very tenant; undefined when it has no such user (any more). */
+export async function userNameIn(db: Db, tenantId: string, userId: string): Promise<string | undefined> {
+  const user = await db.first(
+    directory
+      .selectFrom("directory.user")
+      .select("fullname")
+      .where("tenant_id", "=", tenantId)
+      .where("id", "=", userId)
+      .where("deleted_at", "is", null),
+  );
+  return user?.fullname;
+}

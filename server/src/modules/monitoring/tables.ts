@@ -25,7 +25,7 @@ export type FolderRow = Stamps & {
   reference: string | null;
   description: string | null;
   contact_user_id: string | null;
-  is_tenant_root: Generated<boolean>;
+  is_tenant_root: boolean;
   path_ids: string[];
   path_names: string[];
   effective_reference: string | null;

@@ -4,11 +4,14 @@
  */
 import type { Module } from "#kernel/contract";
 import { operationEvents } from "#kernel/operations";
+import { mountPages } from "./document/pages.ts";
+import { documentRoutes } from "./document/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
 
 export const notifications: Module = {
   name: "notifications",
   about: "Long-running operations, and news of what changed.",
-  routes: [...operationRoutes],
+  routes: [...operationRoutes, ...documentRoutes],
+  mount: mountPages,
   events: Object.values(operationEvents),
 };

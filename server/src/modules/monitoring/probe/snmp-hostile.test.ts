@@ -134,6 +134,14 @@ test("an answer that quotes another community gives no name, and no text of the 
   assert.ok(!JSON.stringify(outcome).includes(community));
 });
 
+test("a string that is longer than its message is no text, and the rest of the device is read", async () => {
+  const name = (length: number) => Buffer.concat([Buffer.from([tags.octets, length]), Buffer.from("true-name")]);
+  const agent = await startAgent({ deliver: (reply, send) => send(replaceBytes(reply, name(9), name(100))) });
+  const outcome = await probe(agent, plain);
+  assert.ok(outcome.outcome === "answered");
+  assert.deepEqual([outcome.system.name, outcome.interfaces[0]?.ifName], [null, "Gi0/1"]);
+});
+
 test("an answer to a walk that holds nothing ends the column", async () => {
   const agent = await startAgent({
     deliver: (reply, send) => {

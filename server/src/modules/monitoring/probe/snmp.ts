@@ -49,8 +49,9 @@ type ColumnName = keyof typeof columns;
 // large device far away be read within the deadline without flooding a small one.
 const columnsAtOnce = 3;
 
+// The type alone proves nothing: net-snmp gives null for a string that is longer than its message.
 const readText = (cell: Varbind | undefined) =>
-  cell?.type === ObjectType.OctetString ? readDeviceText(cell.value as Buffer) : null;
+  cell?.type === ObjectType.OctetString && Buffer.isBuffer(cell.value) ? readDeviceText(cell.value) : null;
 
 function readNumber(cell: Varbind | undefined): number | null {
   const value = cell?.value;

@@ -1,5 +1,6 @@
 import { type Static, type TSchema, Type } from "typebox";
 import { id, instant, nullable, object, oneOf, text } from "#kernel/schema";
+import { tombstoneOf } from "../tombstone.ts";
 
 export const supportedTypes = ["Bearer", "ADSL", "SDSL"] as const;
 const laterTypes = [
@@ -151,22 +152,7 @@ export type Watch = Static<typeof Watch>;
 export type WatchWarning = Static<typeof Warning>;
 export type BlockerCode = (typeof blockerCodes)[number];
 
-/** What is left of a removed watch for 24 months. */
-export const WatchTombstone = object(
-  {
-    id: id("wch"),
-    numericId: Type.Integer(),
-    tenantId: id("tnt"),
-    locationId: id("loc"),
-    name: Type.String(),
-    status: oneOf(["deleted"]),
-    deletedAt: instant,
-    deletedBy: Type.String(),
-    changedAt: instant,
-  },
-  { title: "WatchTombstone" },
-);
-export type WatchTombstone = Static<typeof WatchTombstone>;
+export const WatchTombstone = tombstoneOf("WatchTombstone", "wch", "locationId", id("loc"));
 
 export const Place = object(
   {

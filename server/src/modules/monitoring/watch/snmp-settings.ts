@@ -1,7 +1,8 @@
 /** SNMP settings of a watch (monitoring, 2.7): which fields belong together, how a change is merged, how secrets rest. */
 import type { Context } from "#kernel/contract";
 import type { Fault } from "#kernel/problem";
-import type { SnmpOpen, WatchRow } from "../tables.ts";
+import type { SnmpOpen } from "../tables.ts";
+import type { StoredWatch } from "./watch-state.ts";
 
 export const secretNames = ["community", "authPassphrase", "privPassphrase"] as const;
 export type SecretName = (typeof secretNames)[number];
@@ -93,7 +94,7 @@ const placeOf = (watchId: string) => ({ table: "monitoring.watch", column: "snmp
  * What to store for the secrets of a merge: sealed together, for this row alone. Stored ones are opened only where some
  * stay and others change or go; they are never compared with given ones.
  */
-export async function sealSecrets(ctx: Pick<Context, "secrets">, row: Pick<WatchRow, "id" | "tenant_id">, stored: Pick<WatchRow, "snmp" | "snmp_sealed">, merge: SnmpMerge): Promise<string | null> {
+export async function sealSecrets(ctx: Pick<Context, "secrets">, row: Pick<StoredWatch, "id" | "tenant_id">, stored: Pick<StoredWatch, "snmp" | "snmp_sealed">, merge: SnmpMerge): Promise<string | null> {
   const { given, keeps } = merge;
   const isUntouched = Object.keys(given).length === 0 && stored.snmp !== null && sameSecrets(stored.snmp, merge.open);
   if (isUntouched) return stored.snmp_sealed;
@@ -114,7 +115,7 @@ async function openSealed(ctx: Pick<Context, "secrets">, tenantId: string, watch
 }
 
 /** The whole settings, secrets opened, for a test or a poll; null where the watch has none. Never put them anywhere. */
-export async function openSnmp(ctx: Pick<Context, "secrets">, row: Pick<WatchRow, "id" | "tenant_id" | "snmp" | "snmp_sealed">): Promise<(SnmpOpen & SnmpSecrets) | null> {
+export async function openSnmp(ctx: Pick<Context, "secrets">, row: Pick<StoredWatch, "id" | "tenant_id" | "snmp" | "snmp_sealed">): Promise<(SnmpOpen & SnmpSecrets) | null> {
   if (!row.snmp) return null;
   return { ...row.snmp, ...(row.snmp_sealed ? await openSealed(ctx, row.tenant_id, row.id, row.snmp_sealed) : {}) };
 }

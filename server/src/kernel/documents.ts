@@ -1,0 +1,59 @@
+/** The documents of a running server, made once each: they are the same octets on every start of a release. */
+import { tagOf } from "./answer.ts";
+import { openapiDocument } from "./openapi.ts";
+import type { Kernel } from "./kernel.ts";
+
+export type Documents = ReturnType<typeof createDocuments>;
+
+export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "settings">) {
+  const made = new Map<string, { text: string; etag: string } | null>();
+
+  function openapi(service: string, label: string): { text: string; etag: string } | null {
+    const name = `${label} ${service}`;
+    let document = made.get(name);
+    if (document === undefined) {
+      const content = openapiDocument(kernel, service, label);
+      const text = content && JSON.stringify(content);
+      document = text ? { text, etag: tagOf(text) } : null;
+      if (kernel.versions.resolve(label)) made.set(name, document);
+    }
+    return document;
+  }
+
+  /** Names of the services that have routes under a label. */
+  function services(label: string): string[] {
+    return kernel.modules.map(({ name }) => name).filter((name) => openapi(name, label) !== null);
+  }
+
+  /** Every label of the installation, GA versions first, with what serves it. */
+  function versions() {
+    const { list, newest, betaEnabled } = kernel.versions;
+    const documents = (label: string) => services(label).map((service) => `/${label}/openapi/${service}.json`);
+    const alias = (label: string) => ({
+      label,
+      status: "alias",
+      servedBy: newest.label,
+      releasedAt: null,
+      deprecatedAt: null,
+      sunsetAt: null,
+      successor: null,
+      documents: documents(label),
+    });
+    return [
+      ...list.map((version) => ({
+        label: version.label,
+        status: version.status,
+        servedBy: version.label,
+        releasedAt: version.releasedAt,
+        deprecatedAt: version.deprecatedAt ?? null,
+        sunsetAt: version.sunsetAt ?? null,
+        successor: version.deprecatedAt ? newest.label : null,
+        documents: documents(version.label),
+      })),
+      alias("latest"),
+      ...(betaEnabled ? [alias("beta")] : []),
+    ];
+  }
+
+  return { openapi, services, versions };
+}

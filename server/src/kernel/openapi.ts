@@ -1,0 +1,279 @@
+/**
+ * OpenAPI 3.1 documents made from the route table (notifications, part F): one per service and version label. What a
+ * route declares is all there is, so a document cannot say anything that the server does not do.
+ */
+import type { TSchema } from "typebox";
+import { isWrite } from "./door.ts";
+import type { EventKind } from "./events.ts";
+import { routeTable } from "./http.ts";
+import { idempotencyInProgress, idempotencyKeyInvalid, idempotencyKeyReused } from "./idempotency.ts";
+import type { Kernel } from "./kernel.ts";
+import { scopesOffered } from "./permissions.ts";
+import * as problems from "./problem.ts";
+import type { ProblemKind } from "./problem.ts";
+import type { Route } from "./contract.ts";
+
+type Json = Record<string, unknown>;
+type Source = Pick<Kernel, "modules" | "versions"> & { settings: Pick<Kernel["settings"], "release" | "passwordGrant"> };
+
+/** The document of a service under a label, or undefined where the service has no route in that version. */
+export function openapiDocument(source: Source, service: string, label: string): Json | undefined {
+  const resolved = source.versions.resolve(label);
+  const module = source.modules.find(({ name }) => name === service);
+  if (!resolved || !module) return undefined;
+  const version = resolved.version.label;
+  const routes = routeTable(source)
+    .filter((entry) => entry.service === service)
+    .map(({ route }) => route)
+    .filter((route) => source.versions.covers(route.versions, version) && (!route.preview || resolved.preview));
+  if (routes.length === 0) return undefined;
+  const components = new Components();
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = `/${label}${route.path}`;
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(source, route, version, components) };
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: `Demarc ${service}`,
+      version: label,
+      summary: module.about,
+      description: `${module.about}\n\nRelease ${source.settings.release}. Errors, limits, versions and repeatable calls work alike in all services; see the pages below /docs.`,
+      license: { name: "Apache 2.0", identifier: "Apache-2.0" },
+      contact: { name: "Demarc", url: "https://demarc.example/docs" },
+      ...deprecation(source, resolved.version.label),
+    },
+    servers: [{ url: "/", description: "This server" }],
+    tags: [...new Set(routes.map(tagOf))].sort().map((name) => ({ name, description: `Operations on ${name}.` })),
+    security: [{ xApiKey: [] }, { oauth2: [] }, { bearer: [] }, { authorizationHeader: [] }],
+    paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => (a < b ? -1 : 1))),
+    components: {
+      schemas: components.all(),
+      securitySchemes: securitySchemes(source.settings.passwordGrant),
+    },
+  };
+}
+
+function deprecation(source: Source, label: string): Json {
+  const version = source.versions.list.find((one) => one.label === label);
+  return version?.deprecatedAt ? { "x-deprecated-at": version.deprecatedAt, "x-sunset-at": version.sunsetAt ?? null } : {};
+}
+
+function securitySchemes(passwordGrant: boolean): Json {
+  const scopes = Object.fromEntries(scopesOffered().map((name) => [name, name === "*" ? "Everything the client may do" : name]));
+  const tokenUrl = "/oauth/token";
+  return {
+    xApiKey: { type: "apiKey", in: "header", name: "x-api-key", description: "An API key." },
+    oauth2: {
+      type: "oauth2",
+      description: "Fetches an access token here.",
+      flows: { clientCredentials: { tokenUrl, scopes }, ...(passwordGrant ? { password: { tokenUrl, scopes } } : {}) },
+    },
+    bearer: { type: "http", scheme: "bearer", description: "An access token or an API key, without the word Bearer." },
+    authorizationHeader: {
+      type: "apiKey",
+      in: "header",
+      name: "Authorization",
+      description: "The whole header: type `Bearer <token>`.",
+    },
+  };
+}
+
+const tagOf = (route: Route) => route.path.split("/")[1]!;
+
+function operation(source: Source, route: Route, version: string, components: Components): Json {
+  const write = isWrite(route);
+  const emits = "emits" in route ? route.emits : undefined;
+  const events = Array.isArray(emits) ? (emits as EventKind[]).map(({ type }) => type) : [];
+  const open = route.permission === "open";
+  const body = route.body && source.versions.bodySchema(route.id, route.body as TSchema, version);
+  return {
+    operationId: route.id,
+    summary: route.summary,
+    description: describe(route, events),
+    tags: [tagOf(route)],
+    ...(route.deprecated ? { deprecated: true } : {}),
+    ...(route.preview ? { "x-preview": true } : {}),
+    "x-permission": route.permission,
+    ...(route.method === "GET" ? {} : { "x-emits": events }),
+    ...(open ? { security: [] } : {}),
+    parameters: [...pathParameters(route), ...queryParameters(route, components), ...headerParameters(route, write)],
+    ...(body ? { requestBody: { required: !route.bodyOptional, content: { "application/json": { schema: components.put(body) } } } } : {}),
+    responses: { ...successes(source, route, version, components), ...refusals(route, write, components) },
+  };
+}
+
+function describe(route: Route, events: string[]): string {
+  const needs =
+    route.permission === "open"
+      ? "Needs no credential."
+      : route.permission === "any"
+        ? "Needs a valid credential and no permission."
+        : `Needs the permission \`${route.permission}\`.`;
+  const tells = events.length > 0 ? ` Emits ${events.map((type) => `\`${type}\``).join(", ")}.` : "";
+  return `${route.description ? `${route.description}\n\n` : ""}${needs}${tells}`;
+}
+
+function pathParameters(route: Route): Json[] {
+  return [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    description: name === "id" ? "The id of the resource." : `The ${name}.`,
+    schema: { type: "string", minLength: 1, maxLength: 512 },
+  }));
+}
+
+function queryParameters(route: Route, components: Components): Json[] {
+  const schema = route.query as { properties?: Record<string, TSchema>; required?: string[] } | undefined;
+  return Object.entries(schema?.properties ?? {}).map(([name, node]) => {
+    const { description, ...rest } = node as TSchema & { description?: string; items?: TSchema & { description?: string } };
+    const list = (rest as { type?: string }).type === "array";
+    const words = description ?? (rest as { items?: { description?: string } }).items?.description;
+    return {
+      name,
+      in: "query",
+      required: schema?.required?.includes(name) ?? false,
+      description: words ?? (list ? `Filter by ${name}; a comma means any of.` : `Filter by ${name}.`),
+      ...(list ? { style: "form", explode: "x-repeat" in rest } : {}),
+      schema: components.put(rest as TSchema),
+    };
+  });
+}
+
+function headerParameters(route: Route, write: boolean): Json[] {
+  const text = { type: "string", minLength: 1, maxLength: 255 };
+  const parameters: Json[] = [];
+  if (route.permission !== "open") {
+    parameters.push({ name: "Demarc-Tenant", in: "header", description: "Id or code of the tenant to act in: one's own or one below.", schema: text });
+  }
+  if (write && route.permission !== "open") {
+    parameters.push({ name: "Idempotency-Key", in: "header", description: "Makes the call safe to repeat for 72 hours.", schema: text });
+  }
+  if (["PATCH", "PUT", "DELETE"].includes(route.method)) {
+    parameters.push({ name: "If-Match", in: "header", description: "The ETag that was read; 412 if the resource has changed since.", schema: text });
+  }
+  if (route.method === "GET" && route.path.endsWith("}")) {
+    parameters.push({ name: "If-None-Match", in: "header", description: "An ETag; 304 if the resource still has it.", schema: text });
+  }
+  if (route.async) parameters.push({ name: "Prefer", in: "header", description: "`wait=N` (1 to 30 s) or `respond-async` (RFC 7240).", schema: text });
+  return parameters;
+}
+
+const requestIdHeader = { "X-Request-Id": { description: "Names this call in logs and support.", schema: { type: "string" } } };
+
+function successes(source: Source, route: Route, version: string, components: Components): Json {
+  const replies: Json = {};
+  for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
+    const shown = schema && source.versions.replySchema(schema, version);
+    const tagged = shown && "id" in ((shown as { properties?: object }).properties ?? {});
+    replies[status] = {
+      description: statusWords[status] ?? "Success.",
+      headers: {
+        ...requestIdHeader,
+        ...(status === "201" || status === "202" ? { Location: { description: "Address of the resource.", schema: { type: "string" } } } : {}),
+        ...(tagged ? { ETag: { description: "Names this state of the resource.", schema: { type: "string" } } } : {}),
+      },
+      ...(shown ? { content: { [mediaType(shown)]: { schema: components.put(shown) } } } : {}),
+    };
+  }
+  if (route.method === "GET" && route.path.endsWith("}")) replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
+  return replies;
+}
+
+const mediaType = (schema: TSchema) => (schema as { "x-media-type"?: string })["x-media-type"] ?? "application/json";
+const statusWords: Record<string, string> = { 200: "Success.", 201: "Created.", 202: "Accepted; the work goes on.", 204: "Done; there is nothing to show." };
+
+function refusals(route: Route, write: boolean, components: Components): Json {
+  const open = route.permission === "open";
+  const kinds: ProblemKind[] = [problems.validationFailed, problems.badRequest, problems.notFound, problems.versionUnknown, problems.versionRetired];
+  if (!open) {
+    kinds.push(problems.unauthenticated, problems.permissionMissing, problems.scopeMissing, problems.apiNotEnabled, problems.serviceNotEnabled, problems.tenantSuspended);
+    kinds.push(problems.credentialThrottled, problems.quotaExceeded);
+    if (write) kinds.push(problems.keyReadOnly, idempotencyKeyInvalid, idempotencyInProgress, idempotencyKeyReused);
+  }
+  kinds.push(problems.rateLimited, problems.requestTimedOut, problems.headersTooLarge, problems.internalError, problems.unavailable);
+  if (route.body) kinds.push(problems.bodyTooLarge, problems.mediaTypeNotSupported);
+  if (["PATCH", "PUT", "DELETE"].includes(route.method)) kinds.push(problems.stale);
+  kinds.push(...(route.problems ?? []));
+  const byStatus = new Map<number, ProblemKind[]>();
+  for (const kind of kinds) byStatus.set(kind.status, [...(byStatus.get(kind.status) ?? []), kind]);
+  const replies: Json = {};
+  for (const [status, list] of [...byStatus].sort(([a], [b]) => a - b)) {
+    replies[status] = {
+      description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
+      headers: requestIdHeader,
+      content: { "application/problem+json": { schema: components.put(problemSchema) } },
+    };
+  }
+  return replies;
+}
+
+/** RFC 9457 with our members; some problems add members of their own. */
+const problemSchema = {
+  title: "Problem",
+  type: "object",
+  required: ["type", "title", "status", "detail", "code", "message"],
+  properties: {
+    type: { type: "string", description: "Page of this kind of problem." },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string" },
+    instance: { type: "string" },
+    code: { type: "string", description: "Stable name of the condition." },
+    message: { type: "string", description: "The same as detail." },
+    requestId: { type: "string" },
+    errors: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["rule", "message"],
+        properties: {
+          pointer: { type: "string", description: "Place in the body (RFC 6901)." },
+          parameter: { type: "string", description: "Query parameter or header." },
+          rule: { type: "string" },
+          message: { type: "string" },
+          hint: { type: "string", description: "What was probably meant." },
+        },
+      },
+    },
+  },
+} as unknown as TSchema;
+
+/** Schemas with a title stand once among the components; everything else stands where it is used. */
+class Components {
+  readonly #schemas = new Map<string, string>();
+
+  put(schema: TSchema): Json {
+    const plain = JSON.parse(JSON.stringify(schema)) as Json;
+    return this.#lift(plain);
+  }
+
+  all(): Json {
+    return Object.fromEntries([...this.#schemas].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, text]) => [name, JSON.parse(text)]));
+  }
+
+  #lift(node: Json): Json {
+    const inner: Json = {};
+    for (const [name, value] of Object.entries(node)) inner[name] = this.#inside(name, value);
+    const title = node.title;
+    if (typeof title !== "string" || node.type !== "object") return inner;
+    const text = JSON.stringify(inner);
+    const known = this.#schemas.get(title);
+    if (known !== undefined && known !== text) throw new Error(`Two schemas have the title ${title}.`);
+    this.#schemas.set(title, text);
+    return { $ref: `#/components/schemas/${title}` };
+  }
+
+  #inside(name: string, value: unknown): unknown {
+    if (Array.isArray(value)) return value.map((item) => (isNode(item) && name !== "enum" && name !== "examples" ? this.#lift(item) : item));
+    if (!isNode(value)) return value;
+    if (name === "properties") return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, this.#lift(child as Json)]));
+    return name === "items" || name === "additionalProperties" ? this.#lift(value) : value;
+  }
+}
+
+function isNode(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
