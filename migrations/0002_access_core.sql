@@ -68,9 +68,37 @@ create table access.plan (
   updated_at timestamptz not null,
   version integer not null default 1
 );
-create unique index plan_name on access.plan (tenant_id, lower(name));
+create unique index plan_name on access.plan (tenant_id, lower(normalize(name, NFC)));
+create index tenant_plan on access.tenant (plan_id) where plan_id is not null;
 select kernel.wall('access.plan');
 grant select, insert on access.plan to demarc_system;
+
+-- A tenant and all above it, itself first, with what is inherited. The server's role sees nothing above the tenant it
+-- acts in, so the function reads as demarc_system; it answers for tenants that the caller's transaction may see.
+create function access.lineage(of_tenant text) returns jsonb
+  language sql stable security definer set search_path = pg_catalog as $$
+  select jsonb_agg(jsonb_build_object('id', t.id, 'features', t.features, 'plan',
+      (select jsonb_build_object('id', p.id, 'tenantId', p.tenant_id, 'name', p.name, 'lanes', p.lanes)
+       from access.plan p where p.id = t.plan_id)) order by a.depth)
+  from access.tenant_ancestor a join access.tenant t on t.id = a.ancestor_id
+  where a.tenant_id = of_tenant and exists (select from access.tenant_ancestor seen
+    where seen.tenant_id = of_tenant and seen.ancestor_id = current_setting('demarc.tenant', true))
+$$;
+revoke all on function access.lineage(text) from public;
+grant execute on function access.lineage(text) to demarc_server;
+grant create on schema access to demarc_system;
+alter function access.lineage(text) owner to demarc_system;
+revoke create on schema access from demarc_system;
+
+-- Which quota news a day has had (access, section 6): a block given back and drawn again tells nothing twice.
+create table access.quota_told (
+  tenant_id text not null references access.tenant (id),
+  lane text not null,
+  level text not null check (level in ('warned', 'exhausted')),
+  local_date date not null,
+  primary key (tenant_id, lane, level, local_date)
+);
+select kernel.wall('access.quota_told');
 
 -- Custom roles; the built-in ones are code (modules/access/roles.ts). `permissions` maps a name to allow or deny.
 create table access.role (
@@ -86,6 +114,10 @@ create table access.role (
   unique (tenant_id, external_id)
 );
 select kernel.wall('access.role');
+-- A shared role is used, not changed, in the tenants below its own.
+create policy shared_from_above on access.role for select to demarc_server
+  using (shared and exists (select from access.tenant_ancestor a
+    where a.tenant_id = current_setting('demarc.tenant', true) and a.ancestor_id = role.tenant_id));
 grant select on access.role to demarc_system;
 
 create table access.assignment (

@@ -37,7 +37,7 @@ create table monitoring.folder (
   deleted_by text
 );
 create unique index folder_tenant_root on monitoring.folder (tenant_id) where is_tenant_root and deleted_at is null;
-create index folder_parent on monitoring.folder (parent_id);
+create index folder_parent on monitoring.folder (parent_id, name);
 create index folder_list on monitoring.folder (tenant_id, created_at, id);
 create index folder_changed on monitoring.folder (tenant_id, changed_at, id);
 create index folder_path on monitoring.folder using gin (path_ids);

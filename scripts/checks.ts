@@ -9,6 +9,9 @@ const checks: { name: string; command: string[] }[] = [
   { name: "format and lint", command: [bin("biome"), "ci", "--error-on-warnings", "."] },
   { name: "boundaries", command: [bin("depcruise"), "--config", "scripts/boundaries.cjs", "server/src"] },
   { name: "dead code", command: [bin("knip")] },
+  { name: "generated files", command: [process.execPath, "scripts/generate.ts", "--check"] },
+  { name: "OpenAPI by redocly", command: ["sh", "-c", "node_modules/.bin/redocly lint openapi/*/*.json"] },
+  { name: "OpenAPI by spectral", command: ["sh", "-c", "node_modules/.bin/spectral lint --fail-severity=warn openapi/*/*.json"] },
 ];
 
 async function runOne({ name, command }: (typeof checks)[number]): Promise<string | null> {

@@ -66,20 +66,28 @@ export async function holdLocation(
   return ctx.db.first(hold === "share" ? rows.forShare("l") : rows.forUpdate("l"));
 }
 
-/** The living location of this name in a folder. */
-export async function locationNamed(ctx: Pick<Context, "db">, folder: FolderRow, name: string): Promise<PlacedLocation | undefined> {
-  const row = await ctx.db.first(findByName({ tenantId: folder.tenant_id, folderId: folder.id, name }));
+/** The living location of this name in a folder, locked as `hold` says. */
+export async function locationNamed(
+  ctx: Pick<Context, "db">,
+  folder: FolderRow,
+  name: string,
+  hold: keyof typeof findByName,
+): Promise<PlacedLocation | undefined> {
+  const row = await ctx.db.first(findByName[hold]({ tenantId: folder.tenant_id, folderId: folder.id, name }));
   return row && { ...row, path_ids: folder.path_ids, path_names: folder.path_names };
 }
 
-const findByName = hot<{ tenantId: string; folderId: string; name: string }, LocationRow>("monitoring_location_by_name", (p) =>
-  query(sql`select * from monitoring.location
-    where tenant_id = ${p.tenantId} and folder_id = ${p.folderId} and name = ${p.name} and deleted_at is null`),
-);
+function byName(hold: string, clause: string) {
+  return hot<{ tenantId: string; folderId: string; name: string }, LocationRow>(`monitoring_location_by_name_${hold}`, (p) =>
+    query(sql`select * from monitoring.location
+      where tenant_id = ${p.tenantId} and folder_id = ${p.folderId} and name = ${p.name} and deleted_at is null ${sql.raw(clause)}`),
+  );
+}
+const findByName = { none: byName("none", ""), share: byName("share", "for share"), update: byName("update", "for update") };
 
 /** The refusal of a name that another location of the folder has. */
 export async function nameTaken(ctx: Pick<Context, "db">, folder: FolderRow, name: string): Promise<Problem> {
-  const existing = await locationNamed(ctx, folder, name);
+  const existing = await locationNamed(ctx, folder, name, "none");
   return refuse(locationNameTaken, { members: existing ? { existingId: existing.id } : {} });
 }
 
