@@ -24,6 +24,8 @@ create table directory."user" (
   id text not null primary key,
   number integer not null,
   username text not null,
+  -- fold(s) = NFC(lower(upper(NFC(s)))) of directory, A2, made by the server: no locale of a database has a say in it.
+  username_key text not null,
   fullname text not null,
   email text not null,
   -- Lower-cased, the domain as A-label: two spellings of one address are one address.
@@ -46,10 +48,19 @@ create table directory."user" (
   deleted_at timestamptz,
   unique (tenant_id, number)
 );
-create unique index user_username on directory."user" (tenant_id, directory.fold(username)) where deleted_at is null;
+create unique index user_username on directory."user" (tenant_id, username_key) where deleted_at is null;
 create unique index user_email on directory."user" (tenant_id, email_key) where deleted_at is null;
-create index user_login_name on directory."user" (directory.fold(username)) where deleted_at is null;
+create index user_login_name on directory."user" (username_key) where deleted_at is null;
 create index user_login_email on directory."user" (email_key) where deleted_at is null;
 create index user_list on directory."user" (tenant_id, created_at, id);
+create index user_changed on directory."user" (tenant_id, updated_at, id);
+create index user_unit on directory."user" (default_orgunit_id) where deleted_at is null;
 select kernel.wall('directory."user"');
 grant select, insert on directory."user" to demarc_system;
+
+-- The last number given to a user of a tenant. Its row is also what makes the creations of one tenant queue.
+create table directory.user_number (
+  tenant_id text not null primary key references access.tenant (id),
+  last integer not null
+);
+select kernel.wall('directory.user_number');

@@ -140,14 +140,23 @@ export function withMatch(ctx: Context, ifMatch: string | undefined): Context {
   return { ...ctx, call: { ...ctx.call, ifMatch: ifMatch === undefined ? null : [ifMatch] } };
 }
 
-/** The same problem with its pointers moved below `base`, for parts that know nothing of the body around them. */
-export function pointedBelow(error: Problem, base: string): Problem {
+/** The same problem with its pointers moved below `base`. */
+function pointedBelow(error: Problem, base: string): Problem {
   const { errors } = error.refusal;
   if (!errors) return error;
   return new Problem(error.kind, {
     ...error.refusal,
     errors: errors.map((fault) => (fault.parameter ? fault : { ...fault, pointer: base + (fault.pointer ?? "") })),
   });
+}
+
+/** Runs a part whose pointers are relative to the member `base` of the body around it. */
+export async function below<T>(base: string, part: () => Promise<T>): Promise<T> {
+  try {
+    return await part();
+  } catch (error) {
+    throw error instanceof Problem ? pointedBelow(error, base) : error;
+  }
 }
 
 /** A problem as entries of `errors`: its own faults, or one that names its code. */

@@ -3,6 +3,7 @@
  * route declares is all there is, so a document cannot say anything that the server does not do.
  */
 import type { TSchema } from "typebox";
+import { problemsByStatus } from "./answer.ts";
 import { isWrite } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { routeTable } from "./http.ts";
@@ -197,10 +198,8 @@ function refusals(route: Route, write: boolean, components: Components): Json {
   if (route.body) kinds.push(problems.bodyTooLarge, problems.mediaTypeNotSupported);
   if (["PATCH", "PUT", "DELETE"].includes(route.method)) kinds.push(problems.stale);
   kinds.push(...(route.problems ?? []));
-  const byStatus = new Map<number, ProblemKind[]>();
-  for (const kind of kinds) byStatus.set(kind.status, [...(byStatus.get(kind.status) ?? []), kind]);
   const replies: Json = {};
-  for (const [status, list] of [...byStatus].sort(([a], [b]) => a - b)) {
+  for (const [status, list] of [...problemsByStatus(kinds)].sort(([a], [b]) => a - b)) {
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
       headers: requestIdHeader,

@@ -165,6 +165,10 @@ const implied: Partial<Record<Permission, Permission[]>> = {
   "webhook.manage": ["webhook.read"],
   "webhook.replay": ["webhook.read"],
   "operation.cancel": ["operation.read"],
+  "person.writeSensitive": ["person.read"],
+  "exchange.application.publish": ["exchange.application.read"],
+  "exchange.application.approve": ["exchange.application.read"],
+  "exchange.delivery.replay": ["exchange.delivery.read"],
 };
 
 function readOfNoun(name: string): Permission[] {

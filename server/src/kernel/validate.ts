@@ -93,7 +93,8 @@ export function nearest(name: string, known: readonly string[]): string | undefi
     known.map((word) => word.toLowerCase()),
   );
   const index = known.findIndex((word) => word.toLowerCase() === best);
-  return distance(name.toLowerCase(), best) <= Math.max(1, Math.floor(name.length / 3)) ? known[index] : undefined;
+  const most = name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3));
+  return distance(name.toLowerCase(), best) <= most ? known[index] : undefined;
 }
 
 type Node = { type?: string | string[]; items?: Node; "x-repeat"?: boolean };

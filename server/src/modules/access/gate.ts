@@ -9,10 +9,10 @@ import { inNetworks } from "#kernel/address";
 import { credentialDigest, credentialForm } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
 import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
-import { isPermission, type Permission, withImplied } from "#kernel/permissions";
+import { providerOnly } from "#kernel/permissions";
 import type { Actor, Grant, Lane, LaneName, Principal, TenantCard, Within } from "#kernel/principal";
 import { userStanding } from "#modules/directory";
-import { builtInRoles } from "./roles.ts";
+import { allowedBy, builtInRoles, heldWithin } from "./roles.ts";
 
 const keptMs = 30_000;
 const most = 20_000;
@@ -145,7 +145,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       scopes: key.scopes,
       readOnly: key.read_only,
       authTime: null,
-      grants: grantsOf(found),
+      grants: grantsOf(found, card),
     };
     return {
       verdict: { ok: true, who },
@@ -187,7 +187,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       scopes: found.scopes,
       readOnly: false,
       authTime: found.authTime,
-      grants: grantsOf(actor),
+      grants: grantsOf(actor, card),
     };
     return {
       verdict: { ok: true, who },
@@ -226,7 +226,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
         scopes: ["*"],
         readOnly: false,
         authTime: null,
-        grants: grantsOf(found),
+        grants: grantsOf(found, card),
       };
     },
     forget() {
@@ -237,18 +237,14 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   };
 }
 
-function grantsOf(found: ActorFound): Grant[] {
+/** A kind of node that a permission's service does not know gives nothing of it; what is the provider's, nobody else has. */
+function grantsOf(found: ActorFound, card: TenantCard): Grant[] {
   return found.grants.flatMap(({ role, custom, kind, id }) => {
-    const permissions = builtInRoles.get(role) ?? (custom ? allowed(custom) : undefined);
-    return permissions ? [{ permissions, within: { kind, id } }] : [];
+    const whole = builtInRoles.get(role) ?? (custom ? allowedBy(custom) : undefined);
+    if (!whole) return [];
+    const held = [...heldWithin(whole, kind)].filter((name) => card.parentId === null || !providerOnly.has(name));
+    return held.length > 0 ? [{ permissions: new Set(held), within: { kind, id } }] : [];
   });
-}
-
-/** Only `allow` grants; a name that this release no longer knows grants nothing. */
-function allowed(switches: Record<string, string>): ReadonlySet<Permission> {
-  return withImplied(
-    Object.keys(switches).filter((name): name is Permission => switches[name] === "allow" && isPermission(name)),
-  );
 }
 
 const findKey = (digest: Buffer) =>

@@ -1,26 +1,11 @@
 import { sql } from "kysely";
 import { type Database, query } from "#kernel/db";
 import { newId } from "#kernel/ids";
+import { standardLanes } from "./plan/schema.ts";
 import { access } from "./tables.ts";
+import { featureNames } from "./tenant/schema.ts";
 
-/** Every feature of a tenant (access, section 1); a new root has all but the password grant. */
-export const features = [
-  "api",
-  "beta",
-  "passwordGrant",
-  "monitoring",
-  "desk",
-  "directory",
-  "exchange",
-  "exchangeProvider",
-  "notifications",
-  "export",
-] as const;
-export const standardLanes = {
-  api: { ratePerSecond: 10, burst: 20, perDay: 10_000 },
-  scim: { ratePerSecond: 25, burst: 50, perDay: null },
-  publish: { ratePerSecond: 100, burst: 200, perDay: 1_000_000 },
-};
+
 export const standardLimits = { maxKeys: 30, maxIntegrationKeys: 100 };
 export const standardAuthPolicy = {
   mfa: "optional",
@@ -48,7 +33,8 @@ export async function ensureRoot(system: Database, now: Date, name: string, time
         time_zone: timeZone,
         plan_id: planId,
         features: JSON.stringify(
-          Object.fromEntries(features.map((feature) => [feature, feature !== "passwordGrant"])),
+          // All of them on but the password grant (access, section 1).
+          Object.fromEntries(featureNames.map((feature) => [feature, feature !== "passwordGrant"])),
         ) as never,
         limits: JSON.stringify(standardLimits) as never,
         auth_policy: JSON.stringify(standardAuthPolicy) as never,

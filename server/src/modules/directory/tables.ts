@@ -17,6 +17,8 @@ export type UserRow = {
   id: string;
   number: number;
   username: string;
+  /** What user names are compared by; see names.ts. */
+  username_key: string;
   fullname: string;
   email: string;
   email_key: string;
@@ -24,14 +26,14 @@ export type UserRow = {
   user_type: Generated<"full" | "requester">;
   is_support_rep: Generated<boolean>;
   is_current: Generated<boolean>;
-  not_current_reason: string | null;
+  not_current_reason: "deactivated" | "expired" | "scim" | null;
   log_in_method: Generated<"password" | "sso" | "none">;
   is_manager: Generated<boolean>;
   time_zone: string | null;
   language: string | null;
   date_format: Generated<string>;
   expires_at: Date | null;
-  source: Generated<string>;
+  source: Generated<"native" | "scim" | "desk">;
   created_at: Date;
   updated_at: Date;
   version: Generated<number>;
@@ -39,4 +41,8 @@ export type UserRow = {
 };
 
 /** Queries over this module's tables. */
-export const directory = tables<{ "directory.orgunit": OrgUnitRow; "directory.user": UserRow }>();
+export const directory = tables<{
+  "directory.orgunit": OrgUnitRow;
+  "directory.user": UserRow;
+  "directory.user_number": { tenant_id: string; last: number };
+}>();

@@ -7,10 +7,7 @@
  * re-referencing one brings all below up to date in the same transaction, however large the tree (tree.ts). Names of
  * folders need not be unique: a path that fits twice is refused, never guessed (place/).
  */
-import { sql } from "kysely";
-import type { Context, MadeTenant, Module } from "#kernel/contract";
-import { changesOf } from "#kernel/audit";
-import { query } from "#kernel/db";
+import type { Module } from "#kernel/contract";
 import { treeEvents } from "./events.ts";
 import { folderRoutes } from "./folder/routes.ts";
 import { makeTenantRoot } from "./folder/tenant-root.ts";

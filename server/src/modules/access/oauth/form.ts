@@ -31,12 +31,11 @@ export function decodeFormPart(text: string): string | null {
 
 function parseForm(body: Buffer): Form {
   const form = new Map<string, string>();
-  for (const pair of body.toString("latin1").split("&")) {
+  for (const pair of utf8(body, "The body is not UTF-8.").split("&")) {
     if (pair === "") continue;
     const mark = pair.indexOf("=");
     const name = decodeFormPart(mark < 0 ? pair : pair.slice(0, mark));
-    // Raw octets above ASCII are no form encoding, but browsers of old and curl send them: they are read as UTF-8.
-    const value = decodeFormPart(asUtf8(mark < 0 ? "" : pair.slice(mark + 1)));
+    const value = decodeFormPart(mark < 0 ? "" : pair.slice(mark + 1));
     if (name === null || value === null) throw invalidRequest("The body is not form-encoded UTF-8.");
     if (form.has(name)) throw invalidRequest(`The parameter ${name} is there twice.`);
     form.set(name, value);
@@ -46,8 +45,12 @@ function parseForm(body: Buffer): Form {
   return form;
 }
 
-function asUtf8(latin1: string): string {
-  return Buffer.from(latin1, "latin1").toString("utf8");
+function utf8(octets: Uint8Array, refusal: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(octets);
+  } catch {
+    throw invalidRequest(refusal);
+  }
 }
 
 const members = [
@@ -113,9 +116,5 @@ function decodePassword(form: Map<string, string>): void {
   if (octets.toString("base64").replaceAll("=", "") !== password.replaceAll("=", "")) {
     throw invalidRequest("The password is not base64.");
   }
-  try {
-    form.set("password", new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(octets));
-  } catch {
-    throw invalidRequest("The password is not UTF-8 in base64.");
-  }
+  form.set("password", utf8(octets, "The password is not UTF-8 in base64."));
 }

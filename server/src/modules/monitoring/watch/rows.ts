@@ -1,4 +1,5 @@
 /** The statements over watches. Those of a single read and a create are prepared, and a create is one round trip. */
+import { randomInt } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { hot, query } from "#kernel/db";
@@ -137,6 +138,11 @@ const insertion = (rows: string, wall: RawBuilder<boolean>) =>
 const insertAnywhere = hot<{ rows: string; acting: string }, Inserted>("monitoring_insert_watches", ({ rows, acting }) =>
   insertion(rows, below("l.tenant_id", acting)),
 );
+
+/** A number to try for a new watch; see numeric-id.ts. */
+export function newNumericId(): number {
+  return randomInt(1, 2 ** 31);
+}
 
 /** Inserts watches at locations where the caller may write; see `insertion` for what is left out. */
 export function insertWatches(ctx: Context, rows: readonly StoredWatch[]): Promise<Inserted[]> {

@@ -1,0 +1,31 @@
+-- Keys: what was told of their end and of foreign addresses, and a version that follows their roles.
+
+-- The `expires_at` that the warning and the end were told of: a later date is told of anew.
+alter table access.key add column warned_of timestamptz, add column expiry_told timestamptz;
+create index key_expiry on access.key (expires_at) where expires_at is not null and deleted_at is null;
+
+-- When the owner was last told that a key was shown from an address outside its list.
+create table access.key_refusal (
+  tenant_id text not null,
+  key_id text not null references access.key (id),
+  address text not null,
+  told_at timestamptz not null,
+  primary key (key_id, address)
+);
+create index key_refusal_age on access.key_refusal (told_at);
+select kernel.wall('access.key_refusal');
+grant select, insert, update, delete on access.key_refusal to demarc_system;
+
+-- The roles of a key or client are part of what its address answers, whichever route changed them.
+create function access.roles_change() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  update access.key k set version = version + 1
+    where k.id in (select principal_id from changed where principal_kind = 'key') and k.deleted_at is null;
+  update access.client c set version = version + 1
+    where c.id in (select principal_id from changed where principal_kind = 'client') and c.deleted_at is null;
+  return null;
+end $$;
+create trigger roles_given after insert on access.assignment
+  referencing new table as changed for each statement execute function access.roles_change();
+create trigger roles_taken after delete on access.assignment
+  referencing old table as changed for each statement execute function access.roles_change();

@@ -1,0 +1,143 @@
+/** Who asks for tokens, and how a client proves itself (RFC 6749, section 2.3): by Basic or in the body, never both. */
+import { timingSafeEqual } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { sql } from "kysely";
+import { credentialDigest } from "#kernel/credential";
+import { type Database, hot, query } from "#kernel/db";
+import { OAuthError } from "./error.ts";
+import { decodeFormPart, type Form, invalidRequest } from "./form.ts";
+
+export const grantTypes = ["client_credentials", "password", "refresh_token"] as const;
+export type GrantType = (typeof grantTypes)[number];
+/** What a client may be registered for: also what other addresses than the token endpoint begin. */
+type Registered = GrantType | "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
+
+export type OAuthClient = {
+  id: string;
+  name: string;
+  /** Null: built in, the same in every installation, of no tenant. */
+  tenantId: string | null;
+  /** It has no secret, so it has proved nothing. */
+  public: boolean;
+  grants: readonly Registered[];
+  scopes: readonly string[];
+  accessTokenSeconds: number;
+  lastUsedAt: Date | null;
+};
+
+const builtIn = (id: string, name: string, grants: readonly Registered[]): [string, OAuthClient] => [
+  id,
+  { id, name, tenantId: null, public: true, grants, scopes: ["*"], accessTokenSeconds: 600, lastUsedAt: null },
+];
+export const builtInClients: ReadonlyMap<string, OAuthClient> = new Map([
+  builtIn("demarc-console", "Demarc console", ["authorization_code"]),
+  builtIn("demarc-cli", "Demarc command line", [
+    "authorization_code",
+    "refresh_token",
+    "urn:ietf:params:oauth:grant-type:device_code",
+  ]),
+  builtIn("demarc-docs", "Demarc documentation", ["authorization_code", "password"]),
+  builtIn("demarc-password", "Password grant", ["password"]),
+]);
+
+const grantsOfKind: Record<"service" | "application", readonly Registered[]> = {
+  service: ["client_credentials"],
+  application: ["authorization_code", "refresh_token", "password"],
+};
+
+type Found = {
+  id: string;
+  tenantId: string;
+  kind: "service" | "application";
+  name: string;
+  scopes: string[];
+  public: boolean;
+  accessTokenSeconds: number;
+  lastUsedAt: Date | null;
+  digests: string[];
+};
+const findClient = hot<{ id: string; at: Date }, Found>("oauth_client", ({ id, at }) =>
+  query(sql`select c.id, c.tenant_id as "tenantId", c.kind, c.name, c.scopes, c.public, c.access_token_seconds as "accessTokenSeconds",
+      c.last_used_at as "lastUsedAt",
+      array(select encode(s.digest, 'hex') from access.client_secret s
+        where s.client_id = c.id and (s.expires_at is null or s.expires_at > ${at}) order by s.created_at desc limit 2) as digests
+    from access.client c where c.id = ${id} and c.enabled and c.deleted_at is null`),
+);
+
+type Presented = { id: string; secret: string | null; by: "header" | "body" };
+
+/**
+ * The client of a call, proved where it has a secret. Throws `invalid_client` in one wording for every reason;
+ * `onWrong` is told of it first. `stands in` for a password grant that names no client.
+ */
+export async function authenticateClient(
+  system: Database,
+  request: IncomingMessage,
+  form: Form,
+  at: Date,
+  onWrong: () => OAuthError | null,
+): Promise<OAuthClient> {
+  const presented = readClient(request, form);
+  if (!presented) {
+    const standIn = form.get("grant_type") === "password" ? builtInClients.get("demarc-password") : undefined;
+    if (standIn) return standIn;
+    throw invalidClient(false);
+  }
+  const client = await provenClient(system, presented, at);
+  if (client) return client;
+  throw onWrong() ?? invalidClient(presented.by === "header");
+}
+
+async function provenClient(system: Database, presented: Presented, at: Date): Promise<OAuthClient | null> {
+  const { id, secret } = presented;
+  const own = builtInClients.get(id);
+  if (own) return secret === null ? own : null;
+  const found = await system.in("").first(findClient({ id, at }));
+  const digest = credentialDigest(secret ?? "");
+  // As many comparisons for a client that does not exist.
+  const stored = [...(found?.digests ?? []), "", ""].slice(0, 2).map((hex) => Buffer.from(hex.padEnd(64, "0"), "hex"));
+  const matches = stored.map((one) => timingSafeEqual(one, digest)).includes(true);
+  if (!found || found.public !== (secret === null) || (!found.public && !matches)) return null;
+  const { digests: _, kind, ...client } = found;
+  return { ...client, grants: grantsOfKind[kind] };
+}
+
+function readClient(request: IncomingMessage, form: Form): Presented | null {
+  const headers = request.rawHeaders.filter((_, index) => index % 2 === 1 && isAuthorization(request, index));
+  if (headers.length > 1) throw invalidRequest("There are two Authorization headers.");
+  const id = form.get("client_id") ?? null;
+  const secret = form.get("client_secret") ?? null;
+  const [header] = headers;
+  if (header === undefined) {
+    if (id === null && secret !== null) throw invalidRequest("A client_secret needs its client_id.");
+    return id === null ? null : { id, secret, by: "body" };
+  }
+  if (/^bearer\b/i.test(header)) throw invalidRequest("This address takes no bearer credential: send that of a client.");
+  if (secret !== null) throw invalidRequest("The client proves itself twice: use the header or the body.");
+  const basic = readBasic(header);
+  if (!basic) throw invalidClient(true);
+  if (id !== null && id !== basic.id) throw invalidRequest("The header and the body name different clients.");
+  return { ...basic, by: "header" };
+}
+
+function isAuthorization(request: IncomingMessage, valueIndex: number): boolean {
+  return request.rawHeaders[valueIndex - 1]!.toLowerCase() === "authorization";
+}
+
+/** Both parts of Basic are form-encoded before they are joined (RFC 6749, section 2.3.1). */
+function readBasic(header: string): { id: string; secret: string } | null {
+  const encoded = /^basic[ \t]+([A-Za-z0-9+/_=-]+)[ \t]*$/i.exec(header)?.[1];
+  if (encoded === undefined) return null;
+  const text = Buffer.from(encoded, "base64").toString("utf8");
+  const mark = text.indexOf(":");
+  if (mark < 1) return null;
+  const id = decodeFormPart(text.slice(0, mark));
+  const secret = decodeFormPart(text.slice(mark + 1));
+  return id === null || secret === null ? null : { id, secret };
+}
+
+function invalidClient(byHeader: boolean): OAuthError {
+  return new OAuthError("invalid_client", "The client is not known, or did not prove itself.", {
+    headers: byHeader ? { "www-authenticate": 'Basic realm="demarc", charset="UTF-8"' } : {},
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * The authorization server's parts and the rules that all its addresses share: who is a client, whose calls these are in
+ * the log, how many may come, and whether a tenant takes part at all.
+ */
+import type { FastifyRequest } from "fastify";
+import { countingKey } from "#kernel/address";
+import type { Caller } from "#kernel/context";
+import { callOf } from "#kernel/door";
+import type { Kernel } from "#kernel/kernel";
+import type { Actor, Principal, TenantCard } from "#kernel/principal";
+import { createGuessGuard, createWrongCredentialLimiter, type GuessGuard, type WrongCredentialLimiter } from "../guess-guard.ts";
+import { createSigner, type Signer } from "../signing-key/signer.ts";
+import { createTokenReader, type TokenReader } from "./access-token.ts";
+import { authenticateClient, type OAuthClient } from "./client.ts";
+import { comeAgain, OAuthError } from "./error.ts";
+import type { Form } from "./form.ts";
+import { loginSuccesses } from "./log-in.ts";
+
+export type AuthorizationServer = {
+  kernel: Kernel;
+  signer: Signer;
+  readToken: TokenReader;
+  guard: GuessGuard;
+  wrongSecrets: WrongCredentialLimiter;
+  /** Work that no reply waits for; the server's end does. */
+  aside(work: Promise<unknown>): void;
+  settled(): Promise<void>;
+};
+
+export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
+  const now = () => kernel.now().getTime();
+  const pending = new Set<Promise<unknown>>();
+  return {
+    kernel,
+    signer: createSigner(kernel),
+    readToken: createTokenReader(kernel),
+    guard: createGuessGuard(now, loginSuccesses(kernel)),
+    wrongSecrets: createWrongCredentialLimiter(now),
+    aside(work) {
+      const guarded = work
+        .catch((error) => kernel.log.error({ err: error }, "a record of the authorization server could not be written"))
+        .finally(() => pending.delete(guarded));
+      pending.add(guarded);
+    },
+    async settled() {
+      await Promise.all(pending);
+    },
+  };
+}
+
+/** The client of a call. What it is, or was taken for, stands in the log from here on. */
+export async function clientOf(server: AuthorizationServer, request: FastifyRequest, form: Form): Promise<OAuthClient> {
+  const { kernel, wrongSecrets } = server;
+  const { visit } = request;
+  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), () => {
+    visit.reason = "unknown";
+    const wait = wrongSecrets.countWrong(countingKey(visit.address));
+    return wait && comeAgain("credential_throttled", "Too many wrong credentials from this address.", wait.retryAfterSeconds);
+  });
+  visit.ownerTenantId = client.tenantId;
+  if (client.public) return client;
+  charge(server, client.id);
+  if (client.lastUsedAt === null || kernel.now().getTime() - client.lastUsedAt.getTime() >= 60_000) {
+    server.aside(markUsed(kernel, client));
+  }
+  return client;
+}
+
+const rate = { ratePerSecond: 5, burst: 20 };
+
+/** The bucket of token calls, one per client or user: charged once its credential has proved right. */
+export function charge({ kernel }: AuthorizationServer, id: string): void {
+  const wait = kernel.throttle.chargeApart(`oauth ${id}`, rate);
+  if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
+}
+
+/** Whether a tenant takes part: asked only after its client or user has proved right, so a stranger learns nothing. */
+export function requireOpenTenant(tenant: TenantCard, clientId: string): void {
+  if (tenant.suspended) {
+    throw new OAuthError("unauthorized_client", "The tenant is suspended.", { code: "tenant_suspended" });
+  }
+  // The console works on where the API is off: people must not be shut out.
+  if (!tenant.features.has("api") && clientId !== "demarc-console") {
+    throw new OAuthError("unauthorized_client", "The API is not enabled for this tenant.", { code: "api_not_enabled" });
+  }
+}
+
+/** Names, in the log and to what is recorded, who is behind a call. It holds no permission: nothing is done in its name. */
+export function actAs(request: FastifyRequest, tenant: TenantCard, actor: Actor, clientId: string): Principal {
+  const who: Principal = {
+    tenant,
+    acting: tenant,
+    actor,
+    onBehalfOf: null,
+    via: { kind: "token", id: "", hint: null, clientId, grantId: null },
+    scopes: [],
+    readOnly: false,
+    authTime: null,
+    grants: [],
+  };
+  request.visit.who = who;
+  return who;
+}
+
+export function callerOf(kernel: Kernel, request: FastifyRequest, who: Principal): Caller {
+  return { who, call: callOf(request), log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
+}

@@ -1,0 +1,181 @@
+/** Search for watches (monitoring, 3.1). */
+import { type RawBuilder, sql } from "kysely";
+import { type Static, Type } from "typebox";
+import type { Context } from "#kernel/contract";
+import { listOf, listQuery, readPage } from "#kernel/page";
+import { holds, lacking } from "#kernel/principal";
+import { type Fault, invalid } from "#kernel/problem";
+import { anyOf, id, oneOf, text } from "#kernel/schema";
+import { treeFilters } from "../folder/schema.ts";
+import { filterFaults } from "../reference.ts";
+import { homePlace, viewOf, visibleFolders, visibleLocations, visibleWatches } from "../scope.ts";
+import { monitoring } from "../tables.ts";
+import { tombstone } from "../tombstone.ts";
+import { readDeviceAddress } from "./device-address.ts";
+import { selectWatch } from "./rows.ts";
+import { knownTypes, statuses, testStates, Watch, WatchTombstone } from "./schema.ts";
+import { type WatchSeen, watchOf } from "./watch-state.ts";
+
+const noControls = "^[^\\u0000-\\u001f\\u007f]*$";
+const orNone = (max: number) =>
+  Type.String({ maxLength: max, pattern: noControls, description: "An empty value finds watches without one." });
+const principalId = anyOf(text(100));
+const bandwidth = anyOf(Type.Integer({ minimum: 1, maximum: 1_000_000_000 }));
+
+export const WatchQuery = listQuery(
+  {
+    name: text(100, { description: "ASCII case is ignored." }),
+    deviceAddress: orNone(253),
+    interface: orNone(255),
+    reference: orNone(50),
+    customerReference: orNone(100),
+    productType: orNone(20),
+    watchType: anyOf(oneOf(knownTypes)),
+    status: anyOf(oneOf(statuses)),
+    testState: anyOf(oneOf(testStates)),
+    group: orNone(50),
+    locationId: anyOf(id("loc")),
+    folderId: anyOf(id("fld", { description: "With everything below." })),
+    pollingMinutes: anyOf(Type.Unsafe<1 | 3 | 5>({ type: "integer", enum: [1, 3, 5] })),
+    siteLink: Type.Boolean(),
+    dormant: Type.Boolean(),
+    accessInKbps: bandwidth,
+    accessOutKbps: bandwidth,
+    createdBy: principalId,
+    updatedBy: principalId,
+    ...treeFilters,
+  },
+  ["name", "createdAt", "updatedAt", "changedAt", "deviceAddress", "status"],
+  Watch,
+);
+export type WatchQuery = Static<typeof WatchQuery>;
+export const WatchList = listOf(Type.Union([Watch, WatchTombstone]));
+
+const sorts = {
+  name: sql`w.name`,
+  createdAt: sql`w.created_at`,
+  updatedAt: sql`w.updated_at`,
+  changedAt: sql`w.changed_at`,
+  deviceAddress: sql`coalesce(w.device_address, '')`,
+  status: sql`w.status`,
+};
+
+type Condition = RawBuilder<boolean>;
+
+/** Watches that the caller sees and the filters admit. A filter on what a tombstone does not show admits none of them. */
+export async function listWatches(ctx: Context, query: WatchQuery) {
+  if (query.status?.includes("pending") && !holds(ctx.who, "pending.read")) throw lacking("pending.read");
+  await checkReferences(ctx, query);
+  const living = livingConditions(query);
+  const conditions = [...living, ...sharedConditions(ctx, query), ...(await inheritedConditions(ctx, query))];
+  const hasTombstones = query.includeDeleted === true && living.length === 0 && query.customerReference === undefined;
+  let rows = visibleWatches(ctx, "watch.read", hasTombstones ? "all" : "living").select(selectWatch);
+  for (const condition of conditions) rows = rows.where(condition);
+  const view = viewOf(ctx.who);
+  return readPage(ctx, query, {
+    from: rows,
+    sorts,
+    by: "createdAt",
+    id: sql`w.id`,
+    item: (row: WatchSeen) => (row.deleted_at ? tombstone(row, { locationId: row.location_id }) : watchOf(row, view)),
+  });
+}
+
+async function checkReferences(ctx: Context, { locationId, folderId, tenantId, deviceAddress }: WatchQuery): Promise<void> {
+  const faults: Fault[] = [
+    ...(await filterFaults("locationId", "loc", locationId, (ids) => ctx.db.rows(visibleLocations(ctx).select("l.id").where("l.id", "in", ids)))),
+    ...(await filterFaults("folderId", "fld", folderId, (ids) => ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids)))),
+    ...(await filterFaults("tenantId", "tnt", tenantId, (ids) => ctx.db.rows(tenantsBelow(ctx, ids)))),
+  ];
+  const address = deviceAddress ? readDeviceAddress(deviceAddress) : null;
+  if (address?.ok === false) faults.push({ parameter: "deviceAddress", rule: "format", message: address.message });
+  if (faults.length > 0) throw invalid(faults);
+}
+
+function tenantsBelow({ who }: Context, ids: string[]) {
+  return monitoring
+    .selectFrom(sql<{ tenant_id: string; ancestor_id: string }>`access.tenant_ancestor`.as("a"))
+    .select("a.tenant_id as id")
+    .where("a.ancestor_id", "=", who.acting.id)
+    .where("a.tenant_id", "in", ids);
+}
+
+/** Conditions on what only a living watch shows. */
+function livingConditions(query: WatchQuery): Condition[] {
+  const conditions: Condition[] = [];
+  const same = (column: string, value: string | undefined) => {
+    if (value !== undefined) conditions.push(value === "" ? sql`${sql.ref(column)} is null` : sql`${sql.ref(column)} = ${value}`);
+  };
+  const among = (column: string, values: readonly unknown[] | undefined) => {
+    if (values) conditions.push(sql`${sql.ref(column)} = any(${values})`);
+  };
+  const is = (column: string, value: boolean | undefined) => {
+    if (value !== undefined) conditions.push(sql`${sql.ref(column)} = ${value}`);
+  };
+  same("w.device_address", query.deviceAddress && canonical(query.deviceAddress));
+  same("w.reference", query.reference);
+  same("w.product_type", query.productType);
+  same("w.group_name", query.group);
+  if (query.interface !== undefined) conditions.push(onInterface(query.interface));
+  among("w.watch_type", query.watchType);
+  among("w.status", query.status);
+  among("w.test_state", query.testState);
+  among("w.polling_minutes", query.pollingMinutes);
+  among("w.access_in_kbps", query.accessInKbps);
+  among("w.access_out_kbps", query.accessOutKbps);
+  among("w.created_by", query.createdBy);
+  among("w.updated_by", query.updatedBy);
+  is("w.site_link", query.siteLink);
+  is("w.dormant", query.dormant);
+  return conditions;
+}
+
+function canonical(text: string): string {
+  const read = readDeviceAddress(text);
+  return read.ok ? read.address : text;
+}
+
+/** The wanted value, or any name of the interface that it was found to be. */
+function onInterface(value: string): Condition {
+  if (value === "") return sql`w.interface_match is null`;
+  const names = ["ifName", "ifDescr", "ifAlias", "ifIndex"].map((name) => sql`w.interface_resolved ->> ${sql.lit(name)} = ${value}`);
+  return sql`(w.interface_value = ${value} or ${sql.join(names, sql` or `)})`;
+}
+
+/** Conditions on what a tombstone shows too. */
+function sharedConditions(ctx: Context, query: WatchQuery): Condition[] {
+  const conditions: Condition[] = [];
+  const { name, numericId, locationId, tenantId, updatedSince, path, q } = query;
+  if (name !== undefined) conditions.push(sql`lower(w.name) = ${asciiLower(name)}`);
+  if (numericId) conditions.push(sql`w.numeric_id = any(${numericId})`);
+  if (locationId) conditions.push(sql`w.location_id = any(${locationId})`);
+  if (tenantId) conditions.push(sql`w.tenant_id = any(${tenantId})`);
+  if (updatedSince) conditions.push(sql`w.changed_at >= ${updatedSince}::timestamptz`);
+  if (path) conditions.push(sql`f.path_names[${homePlace(ctx.who)} + 1:] = ${path}::text[]`);
+  if (q) conditions.push(containing(q));
+  return conditions;
+}
+
+/** Only ASCII: names hold nothing else, and Unicode's folding would make a Kelvin sign find a k. */
+function asciiLower(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+function containing(q: string): Condition {
+  const needle = sql`lower(${q}::text)`;
+  const shown = sql`position(${needle} in lower(concat_ws(E'\n', w.description, w.device_address, w.reference, w.product_type, coalesce(w.customer_reference, f.effective_reference)))) > 0`;
+  return sql`(position(${needle} in lower(concat_ws(E'\n', w.name, l.name))) > 0 or (w.deleted_at is null and ${shown}))`;
+}
+
+/**
+ * Conditions that folders decide. The folders are few and looked up first, so that the planner sees how many watches
+ * they stand for and takes the fitting index.
+ */
+async function inheritedConditions(ctx: Context, query: WatchQuery): Promise<Condition[]> {
+  const conditions: Condition[] = [];
+  const { folderId, customerReference } = query;
+  if (folderId) conditions.push(sql`f.path_ids && ${folderId}::text[]`);
+  if (customerReference === "") conditions.push(sql`w.customer_reference is null and f.effective_reference is null`);
+  else if (customerReference !== undefined) conditions.push(sql`coalesce(w.customer_reference, f.effective_reference) = ${customerReference}`);
+  return conditions;
+}
