@@ -2,6 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createActivity } from "./kernel/activity.ts";
+import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { createDataKeyStore } from "./kernel/data-keys.ts";
@@ -15,9 +16,10 @@ import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
 import { access, createGate, ensureRoot } from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
+import { monitoring } from "./modules/monitoring/index.ts";
 import { notifications } from "./modules/notifications/index.ts";
 
-export const modules: readonly Module[] = [access, directory, notifications];
+export const modules: readonly Module[] = [access, directory, monitoring, notifications];
 
 export type AppParts = {
   settings: Settings;
@@ -61,6 +63,9 @@ export async function buildApp(parts: AppParts): Promise<App> {
     forget: async () => gate.forget(),
   };
   const kernel: Kernel = Object.assign(base, { documents: createDocuments(base), operations: startOperations(base as Kernel) });
+  // No call makes the root tenant, so what modules keep of it is asked for at every start.
+  const root = (await gate.tenant(rootId))!;
+  await inTransaction(kernel, systemCaller(kernel, root, "start"), (ctx) => ctx.prepareTenant(root));
   for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
   const stops: Stop[] = [];

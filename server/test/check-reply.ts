@@ -14,9 +14,8 @@ export function checkReply(kernel: Kernel, method: string, path: string, answer:
   const { status, body } = answer;
   const contentType = answer.headers.get("content-type") ?? "";
   if (contentType.startsWith("application/problem+json") && method !== "HEAD") {
-    const kind = declaredProblems().find(({ code }) => code === body.code);
-    assert.ok(kind, `${method} ${path}: the code ${body.code} is not declared`);
-    assert.equal(kind.status, status, `${method} ${path}: ${body.code} is a ${kind.status}`);
+    const kind = declaredProblems().find((one) => one.code === body.code && one.status === status);
+    assert.ok(kind, `${method} ${path}: the code ${body.code} is not declared with status ${status}`);
     assert.equal(body.status, status);
     assert.equal(body.message, body.detail);
     assert.ok(body.requestId && body.title && body.type);

@@ -156,7 +156,7 @@ export async function startServer(options: Options = {}) {
       [id, parentId, kind, name, `${name.toLowerCase().replaceAll(/[^a-z0-9]/g, "")}-${id.slice(-6)}`, on, clock.at],
     );
     await app.kernel.forget();
-    await as(id, (ctx) => ctx.prepareTenant({ id, parentId, kind, name, timeZone: "UTC" }));
+    await as(parentId, (ctx) => ctx.prepareTenant({ id, parentId, kind, name, timeZone: "UTC" }));
     return id;
   }
 

@@ -110,7 +110,7 @@ async function runItem<I, R extends Done>(ctx: Context, plan: Plan<I, R>, item: 
   const warnings: Warning[] = [];
   const own: Context = {
     ...ctx,
-    call: { ...ctx.call, ifMatch: null },
+    call: { ...ctx.call, ifMatch: null, ifNoneMatch: null },
     warn: (code, pointer) => void warnings.push({ code, pointer: pointer ?? null }),
   };
   try {

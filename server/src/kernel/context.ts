@@ -49,6 +49,7 @@ export function systemCaller(kernel: Kernel, tenant: TenantCard, name: string): 
     search: "",
     address: "",
     ifMatch: null,
+    ifNoneMatch: null,
     prefer: { wait: null, respondAsync: false },
   };
   return { who, call, log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
@@ -140,6 +141,11 @@ function common(kernel: Kernel, caller: Caller) {
     documents: kernel.documents,
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
+    levels: (tenantId: string) => kernel.throttle.levels(tenantId),
+    async findNodes(this: Context, kind: string, ids: readonly string[]) {
+      const owner = kernel.modules.find((module) => module.nodes?.kinds.includes(kind))?.nodes;
+      return owner ? owner.find(this, kind, ids) : null;
+    },
     warn(code: string, pointer?: string) {
       if (warnings.length < 20) warnings.push({ code, pointer });
     },

@@ -14,6 +14,7 @@ import type { Permission, Service } from "./permissions.ts";
 import type { LaneName, Principal } from "./principal.ts";
 import type { ProblemKind } from "./problem.ts";
 import type { Secrets } from "./secrets.ts";
+import type { Levels } from "./throttle.ts";
 
 /** What the call brought beside its body: who may need it asks for it here, so that operations know no HTTP. */
 export type Call = {
@@ -28,6 +29,8 @@ export type Call = {
   address: string;
   /** Entity tags of `If-Match`; null when absent. */
   ifMatch: readonly string[] | null;
+  /** Entity tags of `If-None-Match`, which only upserts look at themselves; null when absent. */
+  ifNoneMatch: readonly string[] | null;
   /** Seconds of `Prefer: wait=N` (1-30), or true for `respond-async`. */
   prefer: { wait: number | null; respondAsync: boolean };
 };
@@ -57,6 +60,11 @@ export type Context = {
   documents: Documents;
   /** A kind of operation by its name, as some module states it. */
   operationKind(kind: string): OperationKind | undefined;
+  /** The nodes that an assignment may be limited to, by the module that owns them: id -> tenant, of those that exist
+   *  and that the caller may see. null: no module has nodes of this kind. */
+  findNodes(kind: string, ids: readonly string[]): Promise<ReadonlyMap<string, string> | null>;
+  /** What this process knows of a tenant's limits at this instant. */
+  levels(tenantId: string): Levels;
   /** Waits until an operation has ended, at most `seconds`; for calls that read. */
   awaitOperation(operationId: string, seconds: number): Promise<void>;
   /** Runs a part that may fail by itself: a Problem undoes its rows, news and records, and is thrown on. */
@@ -163,7 +171,15 @@ export type Module = {
   events?: readonly EventKind[];
   operations?: readonly OperationKind[];
   jobs?: readonly JobKind[];
-  /** Makes, in the transaction that makes a tenant, what this module keeps per tenant. */
+  /** Nodes of this module that an assignment may be limited to (access, section 3); see Context.findNodes. */
+  nodes?: {
+    kinds: readonly string[];
+    find(ctx: Context, kind: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  };
+  /**
+   * Makes, in the transaction that makes a tenant, what this module keeps per tenant; acts in the parent. For the root
+   * tenant it runs at every start, so it must bear repetition.
+   */
   prepareTenant?(ctx: Context, tenant: MadeTenant): Promise<void>;
   /** Serves addresses outside the route table (OAuth, pages), with rules of their own, in a scope of their own. */
   mount?(http: import("fastify").FastifyInstance, kernel: import("./kernel.ts").Kernel): Promise<void> | void;

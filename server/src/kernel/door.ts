@@ -254,6 +254,7 @@ export function callOf(request: FastifyRequest): Call {
     version: visit.version?.label ?? "",
     address: visit.address,
     ifMatch: entityTags(request.headers["if-match"]),
+    ifNoneMatch: entityTags(request.headers["if-none-match"]),
     prefer: preferences(request.headers.prefer),
   };
 }

@@ -28,11 +28,15 @@ export class Problem extends Error {
 
 const declared = new Map<string, ProblemKind>();
 
-/** Declares a kind of problem. `code` is stable snake_case and states the condition; it must be unique. */
+/**
+ * Declares a kind of problem. `code` is stable snake_case and states the condition; with its status it must be unique
+ * (directory answers 400 where others answer 409).
+ */
 export function problem(code: string, status: number, title: string): ProblemKind {
-  if (declared.has(code)) throw new Error(`The problem ${code} is declared twice.`);
+  const name = `${code} ${status}`;
+  if (declared.has(name)) throw new Error(`The problem ${name} is declared twice.`);
   const kind = { code, status, title };
-  declared.set(code, kind);
+  declared.set(name, kind);
   return kind;
 }
 
@@ -68,6 +72,7 @@ export const credentialThrottled = problem(
 );
 export const permissionMissing = problem("permission_missing", 403, "A permission is missing.");
 export const scopeMissing = problem("scope_missing", 403, "The credential's scope does not cover this call.");
+export const userNeeded = problem("user_needed", 403, "This call needs the credential of a user.");
 export const keyReadOnly = problem("key_read_only", 403, "This key may only read.");
 export const apiNotEnabled = problem("api_not_enabled", 403, "The API is not enabled for this tenant.");
 export const serviceNotEnabled = problem("service_not_enabled", 403, "The service is not enabled for this tenant.");

@@ -43,11 +43,21 @@ export type Throttle = {
   chargeAddress(address: string): number | null;
   /** A bucket that stands apart from all lanes, such as that of token requests per client. */
   chargeApart(name: string, rate: Rate): number | null;
+  levels(tenantId: string): Levels;
   stop(): Promise<void>;
 };
 
+/** By lane, as far as this process has met the tenant: calls that its bucket holds, and drawn from the day but unspent. */
+export type Levels = Partial<Record<LaneName, { burstLeft: number; unspent: number }>>;
+
 /** A tenant's count crossed 80 % or the whole of its day: told once a day each. */
-export type QuotaNews = { tenant: TenantCard; lane: LaneName; level: "warned" | "exhausted"; perDay: number };
+export type QuotaNews = {
+  tenant: TenantCard;
+  lane: LaneName;
+  level: "warned" | "exhausted";
+  localDate: string;
+  perDay: number;
+};
 
 type Day = { day: LocalDay; timeZone: string; held: number; left: number; usedAtMs: number };
 type LaneState = {
@@ -170,8 +180,9 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     const count = row?.count ?? perDay;
     state.day = { day, timeZone: tenant.timeZone, held: drawn, left: perDay - count, usedAtMs: monotonicMs() };
     const before = count - drawn;
-    if (before < perDay * 0.8 && count >= perDay * 0.8) onQuota?.({ tenant, lane: name, level: "warned", perDay });
-    if (drawn > 0 && count >= perDay) onQuota?.({ tenant, lane: name, level: "exhausted", perDay });
+    const news = { tenant, lane: name, localDate: day.date, perDay };
+    if (before < perDay * 0.8 && count >= perDay * 0.8) onQuota?.({ ...news, level: "warned" });
+    if (drawn > 0 && count >= perDay) onQuota?.({ ...news, level: "exhausted" });
   }
 
   function settle(state: LaneState, own: OwnBucket | undefined): Charge {
@@ -245,6 +256,17 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
       });
   }
 
+  function levels(tenantId: string): Levels {
+    const found: Levels = {};
+    for (const name of ["api", "scim", "publish"] as const) {
+      const state = states.get(`${tenantId} ${name}`);
+      if (!state) continue;
+      refillBucket(state.bucket, monotonicMs());
+      found[name] = { burstLeft: Math.floor(state.bucket.level / 1_000), unspent: state.day?.held ?? 0 };
+    }
+    return found;
+  }
+
   function returnIdle(olderThanMs: number): Promise<unknown> {
     const since = monotonicMs() - olderThanMs;
     const returns: Promise<unknown>[] = [];
@@ -262,6 +284,7 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     charge,
     chargeAddress: (address) => chargeApart(`open ${countingKey(address)}`, openRate),
     chargeApart,
+    levels,
     async stop() {
       clearInterval(timer);
       await returnIdle(0);

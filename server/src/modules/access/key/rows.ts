@@ -125,6 +125,5 @@ export function tellOfKey(
     resource: gone ? null : key,
     previous: before ? Object.fromEntries(fields.map((field) => [field, before[field as keyof Key]])) : null,
     changed: fields,
-    ownerId: key.userId ?? undefined,
   });
 }
