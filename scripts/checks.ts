@@ -11,7 +11,10 @@ const checks: { name: string; command: string[] }[] = [
   { name: "dead code", command: [bin("knip")] },
   { name: "generated files", command: [process.execPath, "scripts/generate.ts", "--check"] },
   { name: "OpenAPI by redocly", command: ["sh", "-c", "node_modules/.bin/redocly lint openapi/*/*.json"] },
-  { name: "OpenAPI by spectral", command: ["sh", "-c", "node_modules/.bin/spectral lint --fail-severity=warn openapi/*/*.json"] },
+  {
+    name: "OpenAPI by spectral",
+    command: ["sh", "-c", "node_modules/.bin/spectral lint --fail-severity=warn openapi/*/*.json"],
+  },
 ];
 
 async function runOne({ name, command }: (typeof checks)[number]): Promise<string | null> {

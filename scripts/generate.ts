@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { modules } from "../server/src/app.ts";
 import { settings } from "../server/src/config.ts";
-import { routeTable } from "../server/src/kernel/http.ts";
 import { isWrite } from "../server/src/kernel/door.ts";
 import { declaredEvents, type EventKind } from "../server/src/kernel/events.ts";
+import { routeTable } from "../server/src/kernel/http.ts";
 import { openapiDocument } from "../server/src/kernel/openapi.ts";
 import { declaredProblems } from "../server/src/kernel/problem.ts";
 import { changes, createVersions, released } from "../server/src/kernel/versions.ts";
@@ -34,14 +34,20 @@ function files(): Map<string, string> {
     "docs/errors.md",
     `# Errors\n\n${note}Every refusal is \`application/problem+json\` (RFC 9457). \`code\` is stable; \`errors\` names each fault by JSON pointer or parameter.\n\n${table(
       ["status", "code", "meaning"],
-      declaredProblems().sort((a, b) => a.status - b.status || (a.code < b.code ? -1 : 1)).map(({ status, code, title }) => [String(status), `\`${code}\``, title]),
+      declaredProblems()
+        .sort((a, b) => a.status - b.status || (a.code < b.code ? -1 : 1))
+        .map(({ status, code, title }) => [String(status), `\`${code}\``, title]),
     )}`,
   );
   made.set(
     "docs/config.md",
     `# Settings\n\n${note}Set in the environment. Unknown names and bad values stop the start, all listed at once.\n\n${table(
       ["name", "default", "meaning"],
-      Object.entries(settings).map(([name, { fallback, about }]) => [`\`${name}\``, fallback === "" ? "" : `\`${fallback}\``, about]),
+      Object.entries(settings).map(([name, { fallback, about }]) => [
+        `\`${name}\``,
+        fallback === "" ? "" : `\`${fallback}\``,
+        about,
+      ]),
     )}`,
   );
   made.set(
@@ -49,8 +55,17 @@ function files(): Map<string, string> {
     `# Operations\n\n${note}${table(
       ["service", "method", "path", "operation", "permission", "effect", "emits"],
       entries.map(({ service, route }) => {
-        const emits = "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]).map(({ type }) => type) : [];
-        return [service, route.method, `\`/{version}${route.path}\``, route.id, route.permission, isWrite(route) ? "write" : "read", emits.join(", ")];
+        const emits =
+          "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]).map(({ type }) => type) : [];
+        return [
+          service,
+          route.method,
+          `\`/{version}${route.path}\``,
+          route.id,
+          route.permission,
+          isWrite(route) ? "write" : "read",
+          emits.join(", "),
+        ];
       }),
     )}`,
   );

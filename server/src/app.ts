@@ -14,7 +14,7 @@ import { startOperations } from "./kernel/operation-runner.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
-import { access, createGate, ensureRoot } from "./modules/access/index.ts";
+import { access, createGate, createTokenCheck, ensureRoot } from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
 import { monitoring } from "./modules/monitoring/index.ts";
 import { notifications } from "./modules/notifications/index.ts";
@@ -47,7 +47,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log });
-  const gate = createGate({ system, now, checkToken: async () => "malformed", used: () => {}, wrong: () => null });
+  const gate = createGate({ system, now, checkToken: createTokenCheck({ system, settings }), used: () => {}, wrong: () => null });
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,

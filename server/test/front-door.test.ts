@@ -65,11 +65,16 @@ test("46. the hint of a 401 speaks of the header's form alone, and every 401 has
     [{ "x-api-key": `${key.slice(0, -1)}${key.endsWith("0") ? "1" : "0"}` }, "key_checksum"],
   ];
   for (const [headers, hint] of forms) {
-    const sent = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, Buffer.from(value).toString("latin1")]));
+    const sent = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, Buffer.from(value).toString("latin1")]),
+    );
     const answer = await server.get("/v1/ping", { headers: sent });
     assert.deepEqual([answer.status, answer.body.code, answer.body.hint], [401, "unauthenticated", hint]);
     const challenge = answer.headers.get("www-authenticate");
-    assert.equal(challenge, Object.keys(headers).length === 0 ? 'Bearer realm="demarc"' : 'Bearer realm="demarc", error="invalid_token"');
+    assert.equal(
+      challenge,
+      Object.keys(headers).length === 0 ? 'Bearer realm="demarc"' : 'Bearer realm="demarc", error="invalid_token"',
+    );
   }
   assert.equal((await server.get(`/v1/ping?api_key=${key}`)).body.hint, "query_string");
   const beside = await server.get(`/v1/ping?api_key=${key}`, { key });
@@ -83,24 +88,42 @@ test("the order of checks: nothing after the first refusal is looked at", async 
   assert.equal((await server.call("POST", "/v1/thing", garbage)).status, 401, "credential before body");
   const foreign = { key: nobody, headers: { ...garbage.headers, "demarc-tenant": server.rootId }, raw: "{" };
   assert.equal((await server.call("POST", "/v1/thing", foreign)).status, 404, "tenant before permission");
-  assert.equal((await server.call("POST", "/v1/thing", { ...garbage, key: nobody })).status, 403, "permission before body");
+  assert.equal(
+    (await server.call("POST", "/v1/thing", { ...garbage, key: nobody })).status,
+    403,
+    "permission before body",
+  );
   assert.equal((await server.call("POST", "/v1/thing", { ...garbage, key })).status, 415, "media type before JSON");
   assert.equal((await server.call("POST", "/v1/thing", { key, raw: "{" })).status, 400);
 });
 
 test("a 403 names the permission, a scope that is too narrow and a read-only key say so", async () => {
   const nobody = await server.post("/v1/thing", {}, { key: await server.key(customer, []) });
-  assert.deepEqual([nobody.status, nobody.body.code, nobody.body.permission], [403, "permission_missing", "export.run"]);
+  assert.deepEqual(
+    [nobody.status, nobody.body.code, nobody.body.permission],
+    [403, "permission_missing", "export.run"],
+  );
   const narrow = await server.key(customer, ["export.run"], { scopes: ["monitoring"] });
   const scope = await server.post("/v1/thing", {}, { key: narrow });
-  assert.deepEqual([scope.body.code, scope.headers.get("www-authenticate")], ["scope_missing", 'Bearer error="insufficient_scope", scope="export.run"']);
+  assert.deepEqual(
+    [scope.body.code, scope.headers.get("www-authenticate")],
+    ["scope_missing", 'Bearer error="insufficient_scope", scope="export.run"'],
+  );
   const reader = await server.key(customer, ["export.run"], { readOnly: true });
   assert.equal((await server.post("/v1/thing", { name: "a" }, { key: reader })).body.code, "key_read_only");
-  assert.equal((await server.post("/v1/thing/search", { q: "a" }, { key: reader })).status, 200, "a POST that reads is a read");
+  assert.equal(
+    (await server.post("/v1/thing/search", { q: "a" }, { key: reader })).status,
+    200,
+    "a POST that reads is a read",
+  );
 });
 
 test("all faulty members of a body are named at once, each with pointer, rule and hint", async () => {
-  const answer = await server.post("/v1/thing", { nmae: "x", id: "thg_1", colour: "blue", size: "3", nested: { deep: 1, odd: 2 } }, { key });
+  const answer = await server.post(
+    "/v1/thing",
+    { nmae: "x", id: "thg_1", colour: "blue", size: "3", nested: { deep: 1, odd: 2 } },
+    { key },
+  );
   assert.equal(answer.status, 400);
   const faults = Object.fromEntries(answer.body.errors.map((fault: any) => [fault.pointer, [fault.rule, fault.hint]]));
   assert.deepEqual(faults, {
@@ -144,8 +167,17 @@ test("no body, however malformed, is a 500: each has its refusal and makes nothi
 test("a body over the limit is 413, another media type or charset 415", async () => {
   const large = await server.call("POST", "/v1/thing", { key, raw: `{"name":"${"x".repeat(10 * 1_048_576)}"}` });
   assert.deepEqual([large.status, large.body.code], [413, "body_too_large"]);
-  for (const type of ["text/plain", "application/xml", "multipart/form-data; boundary=x", "application/json; charset=iso-8859-1"]) {
-    const answer = await server.call("POST", "/v1/thing", { key, raw: '{"name":"a"}', headers: { "content-type": type } });
+  for (const type of [
+    "text/plain",
+    "application/xml",
+    "multipart/form-data; boundary=x",
+    "application/json; charset=iso-8859-1",
+  ]) {
+    const answer = await server.call("POST", "/v1/thing", {
+      key,
+      raw: '{"name":"a"}',
+      headers: { "content-type": type },
+    });
     assert.equal(answer.status, 415, type);
   }
   assert.equal((await server.get("/v1/ping", { key })).status, 200);
@@ -153,23 +185,38 @@ test("a body over the limit is 413, another media type or charset 415", async ()
 
 test("unknown and repeated query parameters are refused by name", async () => {
   const answer = await server.get("/v1/ping?a=1&b=2", { key });
-  assert.deepEqual(answer.body.errors.map((fault: any) => fault.parameter), ["a", "b"]);
+  assert.deepEqual(
+    answer.body.errors.map((fault: any) => fault.parameter),
+    ["a", "b"],
+  );
 });
 
 test("octets that are no request, header bombs and endless header blocks get an answer and the server lives on", async () => {
   assert.match(await raw("garbage\r\n\r\n"), /^HTTP\/1\.1 400 /);
-  assert.match(await raw(`GET /v1/ping HTTP/1.1\r\nHost: x\r\nX-Bomb: ${"a".repeat(40_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
+  assert.match(
+    await raw(`GET /v1/ping HTTP/1.1\r\nHost: x\r\nX-Bomb: ${"a".repeat(40_000)}\r\n\r\n`),
+    /^HTTP\/1\.1 431 /,
+  );
   const many = Array.from({ length: 3_000 }, (_, index) => `X-${index}: y`).join("\r\n");
   assert.match(await raw(`GET /v1/ping HTTP/1.1\r\nHost: x\r\n${many}\r\n\r\n`), /^HTTP\/1\.1 431 /);
-  assert.match(await raw("GET /v1/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), /^HTTP\/1\.1 400 /);
+  assert.match(
+    await raw("GET /v1/ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    /^HTTP\/1\.1 400 /,
+  );
   assert.match(await raw("GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n"), /^HTTP\/1\.1 40[04] /);
   assert.equal((await server.get("/v1/ping", { key })).status, 200);
 });
 
 test("X-Request-Id and Correlation-Id of the caller are kept when they are safe, and replaced or dropped otherwise", async () => {
-  const kept = await server.get("/v1/ping", { key, headers: { "x-request-id": "abc.1-2_3", "correlation-id": "job-7" } });
+  const kept = await server.get("/v1/ping", {
+    key,
+    headers: { "x-request-id": "abc.1-2_3", "correlation-id": "job-7" },
+  });
   assert.deepEqual([kept.headers.get("x-request-id"), kept.headers.get("correlation-id")], ["abc.1-2_3", "job-7"]);
-  const made = await server.get("/v1/ping", { key, headers: { "x-request-id": "a b", "correlation-id": "x".repeat(129) } });
+  const made = await server.get("/v1/ping", {
+    key,
+    headers: { "x-request-id": "a b", "correlation-id": "x".repeat(129) },
+  });
   assert.match(made.headers.get("x-request-id")!, /^rid_/);
   assert.equal(made.headers.get("correlation-id"), null);
 });
@@ -196,6 +243,10 @@ test("11. Demarc-Tenant narrows the call to a tenant at or below one's own, by i
     assert.equal(row.tenant_id, below);
   }
   for (const named of [server.rootId, customer, "nonsense", ""]) {
-    assert.equal((await server.post("/v1/thing", { name: "x" }, { key: own, headers: { "demarc-tenant": named } })).status, 404, named);
+    assert.equal(
+      (await server.post("/v1/thing", { name: "x" }, { key: own, headers: { "demarc-tenant": named } })).status,
+      404,
+      named,
+    );
   }
 });

@@ -8,10 +8,19 @@ import { planted, steering } from "./planted.ts";
 const server = await startServer({ modules: [...modules, planted] });
 const customer = await server.tenant(server.rootId, "customer", "Twice");
 const key = await server.key(customer, ["export.run"]);
-const made = async () => (await server.sql("select count(*)::int as n from kernel.outbox where type like '%thing.created'"))[0].n as number;
-const audited = async () => (await server.sql("select count(*)::int as n from access.audit where item_kind = 'thing'"))[0].n as number;
-const post = (value: string, body: unknown, more: { key?: string; path?: string; headers?: Record<string, string> } = {}) =>
-  server.post(more.path ?? "/v1/thing", body, { key: more.key ?? key, headers: { "idempotency-key": value, ...more.headers } });
+const made = async () =>
+  (await server.sql("select count(*)::int as n from kernel.outbox where type like '%thing.created'"))[0].n as number;
+const audited = async () =>
+  (await server.sql("select count(*)::int as n from access.audit where item_kind = 'thing'"))[0].n as number;
+const post = (
+  value: string,
+  body: unknown,
+  more: { key?: string; path?: string; headers?: Record<string, string> } = {},
+) =>
+  server.post(more.path ?? "/v1/thing", body, {
+    key: more.key ?? key,
+    headers: { "idempotency-key": value, ...more.headers },
+  });
 
 test("65. the same call twice has one effect, and the second reply is the first one, marked; member order does not matter", async () => {
   const before = await made();
@@ -21,7 +30,10 @@ test("65. the same call twice has one effect, and the second reply is the first 
   assert.equal(second.text, first.text);
   assert.equal(second.headers.get("location"), first.headers.get("location"));
   assert.equal(second.headers.get("etag"), first.headers.get("etag"));
-  assert.deepEqual([first.headers.get("idempotency-replayed"), second.headers.get("idempotency-replayed")], [null, "true"]);
+  assert.deepEqual(
+    [first.headers.get("idempotency-replayed"), second.headers.get("idempotency-replayed")],
+    [null, "true"],
+  );
   assert.notEqual(second.headers.get("x-request-id"), first.headers.get("x-request-id"));
   assert.equal(await made(), before + 1);
 });
@@ -43,7 +55,10 @@ test("67. while the first is running its twin is told so, and a later repeat get
   const first = post("three", { name: "slow" });
   let twin = await post("three", { name: "slow" });
   while (twin.status === 201) twin = await post("three", { name: "slow" });
-  assert.deepEqual([twin.status, twin.body.code, twin.headers.get("retry-after")], [409, "idempotency_in_progress", "1"]);
+  assert.deepEqual(
+    [twin.status, twin.body.code, twin.headers.get("retry-after")],
+    [409, "idempotency_in_progress", "1"],
+  );
   release();
   steering.waits = null;
   const done = await first;
@@ -105,12 +120,18 @@ test("a bare and a quoted value are equal; an empty, doubled, long or parametris
     const answer = await post(value, { name: "a" });
     assert.deepEqual([answer.status, answer.body.code], [400, "idempotency_key_invalid"], value);
   }
-  assert.equal((await server.get("/v1/ping", { key, headers: { "idempotency-key": '""' } })).status, 200, "ignored on GET");
+  assert.equal(
+    (await server.get("/v1/ping", { key, headers: { "idempotency-key": '""' } })).status,
+    200,
+    "ignored on GET",
+  );
 });
 
 test("33. a reply that shows a secret is replayed for ten minutes, then without it, and the database never holds it", async () => {
   const first = await post("secret", { name: "s" }, { path: "/v1/thing/secret" });
-  const stored = JSON.stringify(await server.sql("select body, sealed_body from kernel.idempotency where sealed_body is not null"));
+  const stored = JSON.stringify(
+    await server.sql("select body, sealed_body from kernel.idempotency where sealed_body is not null"),
+  );
   assert.ok(!stored.includes(first.body.secret));
   server.clock.advance(60_000);
   assert.equal((await post("secret", { name: "s" }, { path: "/v1/thing/secret" })).body.secret, first.body.secret);
@@ -118,7 +139,10 @@ test("33. a reply that shows a secret is replayed for ten minutes, then without 
   const late = await post("secret", { name: "s" }, { path: "/v1/thing/secret" });
   assert.deepEqual([late.status, late.body], [201, { name: "s", secret: null }]);
   await kernelJobs.find(({ name }) => name === "sweep_idempotency")!.run(server.kernel);
-  assert.equal((await server.sql("select count(*)::int as n from kernel.idempotency where sealed_body is not null"))[0].n, 0);
+  assert.equal(
+    (await server.sql("select count(*)::int as n from kernel.idempotency where sealed_body is not null"))[0].n,
+    0,
+  );
 });
 
 test("of fifty twins at once, over two servers on one database, exactly one has an effect and all end alike", async () => {

@@ -28,7 +28,10 @@ async function caller(name: string, api: Lanes = {}, timeZone = "UTC") {
   const tenantId = await server.tenant(server.rootId, "customer", name);
   const planId = `pln_${tenantId.slice(4)}`;
   const lanes = { ...standardLanes, api: { ...standardLanes.api, ...api } };
-  await server.sql("insert into access.plan (tenant_id, id, name, lanes, created_at, updated_at) values ($1, $2, $3, $4, now(), now())", [server.rootId, planId, name, lanes]);
+  await server.sql(
+    "insert into access.plan (tenant_id, id, name, lanes, created_at, updated_at) values ($1, $2, $3, $4, now(), now())",
+    [server.rootId, planId, name, lanes],
+  );
   await server.sql("update access.tenant set plan_id = $1, time_zone = $3 where id = $2", [planId, tenantId, timeZone]);
   await server.kernel.forget();
   const key = await server.key(tenantId, []);
@@ -55,7 +58,11 @@ test("57. 60. the day is exact, ends at local midnight, and is a day of 90,000 s
   server.clock.set("2026-10-24T23:00:00.000Z");
   const news: QuotaNews[] = [];
   const { throttle } = makeThrottle(news);
-  const { who, tenantId } = await caller("London", { ratePerSecond: 10_000, burst: 100_000, perDay: 1_000 }, "Europe/London");
+  const { who, tenantId } = await caller(
+    "London",
+    { ratePerSecond: 10_000, burst: 100_000, perDay: 1_000 },
+    "Europe/London",
+  );
   let passed = 0;
   let last = await throttle.charge(who, "api", undefined);
   while (last.admitted) {
@@ -64,7 +71,10 @@ test("57. 60. the day is exact, ends at local midnight, and is a day of 90,000 s
   }
   assert.equal(passed, 1_000);
   assert.deepEqual([last.violated, last.retryAfterSeconds], [["day"], 90_000]);
-  assert.deepEqual(news.map(({ level }) => level), ["warned", "exhausted"]);
+  assert.deepEqual(
+    news.map(({ level }) => level),
+    ["warned", "exhausted"],
+  );
   const [row] = await server.sql("select count from access.day_count where tenant_id = $1", [tenantId]);
   assert.equal(row.count, 1_000);
   server.clock.set("2026-10-26T00:00:00.000Z");
@@ -99,7 +109,10 @@ test("a changed plan keeps the level, capped, and the day's count; a changed tim
   const { throttle } = makeThrottle();
   const { who } = await caller("Change", { perDay: 100 });
   for (let call = 0; call < 5; call++) await throttle.charge(who, "api", undefined);
-  const tenant = { ...who.tenant, plan: { ...who.tenant.plan, lanes: { ...who.tenant.plan.lanes, api: { ratePerSecond: 1, burst: 3, perDay: 50 } } } };
+  const tenant = {
+    ...who.tenant,
+    plan: { ...who.tenant.plan, lanes: { ...who.tenant.plan.lanes, api: { ratePerSecond: 1, burst: 3, perDay: 50 } } },
+  };
   const changed = await throttle.charge({ ...who, tenant }, "api", undefined);
   assert.match(changed.limit, /^"burst";r=2;t=1, "day";r=44;/);
   const moved = await throttle.charge({ ...who, tenant: { ...tenant, timeZone: "Asia/Tokyo" } }, "api", undefined);
@@ -112,7 +125,8 @@ test("56. the keys of a tenant share its limits, and nobody else feels them", as
   const neighbour = await caller("Neighbour", { ratePerSecond: 1, burst: 2 });
   const second = await server.key(mine.tenantId, []);
   const answers = [];
-  for (const key of [mine.key, second, mine.key]) answers.push(await server.get("/v1/principal-nowhere", { key }), await server.get("/v1/ping", { key }));
+  for (const key of [mine.key, second, mine.key])
+    answers.push(await server.get("/v1/principal-nowhere", { key }), await server.get("/v1/ping", { key }));
   const refused = answers.find(({ status }) => status === 429)!;
   assert.equal(refused.body.code, "rate_limited");
   assert.equal(refused.body.message, "Too Many Requests");
@@ -142,12 +156,16 @@ test("57. a spent day says Limit Exceeded until local midnight, changes nothing 
 
 test("59. a 404 and a 403 are charged, a 401 is not", async () => {
   const { key, tenantId } = await caller("Charged", { perDay: 100 });
-  const left = async () => Number(/"day";r=(\d+)/.exec((await server.get("/v1/ping", { key })).headers.get("ratelimit")!)![1]);
+  const left = async () =>
+    Number(/"day";r=(\d+)/.exec((await server.get("/v1/ping", { key })).headers.get("ratelimit")!)![1]);
   const before = await left();
   await server.get("/v1/operation/opn_00000000000000000000000000", { key });
   await server.get("/v1/ping", { key: `${key.slice(0, -1)}!` });
   assert.equal(await left(), before - 2);
-  await eventually(async () => (await server.sql("select count(*)::int as n from access.activity where tenant_id = $1", [tenantId]))[0].n >= 3);
+  await eventually(
+    async () =>
+      (await server.sql("select count(*)::int as n from access.activity where tenant_id = $1", [tenantId]))[0].n >= 3,
+  );
 });
 
 test("64. of six pings at one instant the sixth is refused by ping's own bucket", async () => {

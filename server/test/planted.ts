@@ -6,8 +6,15 @@ import { newId } from "../src/kernel/ids.ts";
 import { problem, refuse } from "../src/kernel/problem.ts";
 import { id, nullable, object, oneOf, text } from "../src/kernel/schema.ts";
 
-export const Thing = object({ id: id("thg"), name: text(50), colour: nullable(oneOf(["red", "green"])) }, { title: "Thing" });
-export const thingCreated = event("export", "thing.created", { permission: "export.run", summary: "A thing was made.", resource: Thing });
+export const Thing = object(
+  { id: id("thg"), name: text(50), colour: nullable(oneOf(["red", "green"])) },
+  { title: "Thing" },
+);
+export const thingCreated = event("export", "thing.created", {
+  permission: "export.run",
+  summary: "A thing was made.",
+  resource: Thing,
+});
 const nameTaken = problem("thing_name_taken", 409, "A thing of this name exists.");
 
 /** What the tests steer: names that are taken, a run that fails, a run that waits. */

@@ -91,14 +91,14 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     const visit = request.visit;
     resolveEntry(request, reply, visit, group);
     const route = visit.entry!.route;
-    if (route.permission === "open") return passOpen(visit, reply);
+    if (route.permission === "open") return passOpen(visit);
     const presented = readCredential(request.raw.rawHeaders, request.raw.url ?? "");
     if ("refusal" in presented)
       throw unauthorized(visit, presented.refusal === "absent" ? null : "malformed", presented.hint);
     const verdict = gate.authenticate(presented.credential, visit.address);
     return verdict instanceof Promise
-      ? verdict.then((settled) => recognised(request, reply, settled))
-      : recognised(request, reply, verdict);
+      ? verdict.then((settled) => recognised(request, settled))
+      : recognised(request, verdict);
   }
 
   function resolveEntry(request: FastifyRequest, reply: FastifyReply, visit: Visit, group: Group): void {
@@ -108,6 +108,10 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     visit.label = label;
     visit.version = resolved.version;
     reply.header("api-version", resolved.version.label);
+    // On every reply of the version, also on refusals that follow.
+    if (resolved.version.deprecatedAt) {
+      reply.headers(versions.headers(resolved.version, `/${versions.newest.label}${group[0]!.route.path}`));
+    }
     const entry = group.find(
       ({ route }) => versions.covers(route.versions, resolved.version.label) && (!route.preview || resolved.preview),
     );
@@ -115,14 +119,14 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     visit.entry = entry;
   }
 
-  function passOpen(visit: Visit, reply: FastifyReply): void {
+  function passOpen(visit: Visit): void {
     const retryAfterSeconds = throttle.chargeAddress(visit.address);
     if (retryAfterSeconds !== null)
       throw refuse(rateLimited, { headers: { "retry-after": String(retryAfterSeconds) } });
-    checkSunset(visit, reply);
+    checkSunset(visit);
   }
 
-  function recognised(request: FastifyRequest, reply: FastifyReply, verdict: Verdict): void | Promise<void> {
+  function recognised(request: FastifyRequest, verdict: Verdict): void | Promise<void> {
     const visit = request.visit;
     if (!verdict.ok) {
       visit.ownerTenantId = verdict.tenantId;
@@ -135,20 +139,20 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     visit.who = verdict.who;
     if (verdict.who.tenant.suspended) throw refuse(tenantSuspended);
     const named = request.headers["demarc-tenant"];
-    if (named === undefined) return allowed(request, reply);
+    if (named === undefined) return allowed(request);
     const card = typeof named === "string" ? gate.tenant(named) : null;
     const act = (acting: typeof verdict.who.acting | null) => {
       if (!acting?.lineage.includes(verdict.who.tenant.id)) {
         throw refuse(notFound, { detail: "The tenant named by Demarc-Tenant does not exist, or you may not see it." });
       }
       if (acting.id !== verdict.who.acting.id) visit.who = { ...verdict.who, acting };
-      return allowed(request, reply);
+      return allowed(request);
     };
     return card instanceof Promise ? card.then(act) : act(card);
   }
 
   /** Steps 5 to 8. */
-  function allowed(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
+  function allowed(request: FastifyRequest): void | Promise<void> {
     const visit = request.visit;
     const { who, entry } = visit as { who: Principal; entry: Entry };
     const { tenant } = who;
@@ -173,14 +177,13 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
       // An empty bucket does not turn the 403 of step 6 into a 429.
       if (refusal) throw refusal;
       if (!result.admitted) throw throttled(result);
-      checkSunset(visit, reply);
+      checkSunset(visit);
     };
     return charge instanceof Promise ? charge.then(charged) : charged(charge);
   }
 
-  function checkSunset(visit: Visit, reply: FastifyReply): void {
+  function checkSunset(visit: Visit): void {
     const { version, entry, label } = visit as { version: Version; entry: Entry; label: string };
-    if (version.deprecatedAt) reply.headers(versions.headers(version, `/${versions.newest.label}${entry.route.path}`));
     const over = version.status === "retired" || (version.sunsetAt && kernel.now() >= new Date(version.sunsetAt));
     if (over) {
       throw refuse(versionRetired, {

@@ -4,6 +4,7 @@
  */
 import type { Module } from "#kernel/contract";
 
+export { findLogin, type LoginUser, usernameOf } from "./log-in.ts";
 export { type UserStanding, userNameIn, userStanding } from "./standing.ts";
 
 export const directory: Module = {

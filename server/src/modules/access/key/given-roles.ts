@@ -3,12 +3,12 @@ import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
 import { idKind, newId } from "#kernel/ids";
-import { isPermission, type Permission, permissions, serviceOf, withImplied } from "#kernel/permissions";
+import { type Permission, permissions, serviceOf } from "#kernel/permissions";
 import type { Within } from "#kernel/principal";
 import { type Fault, referenceNotFound } from "#kernel/problem";
 import { nearest } from "#kernel/validate";
 import type { GivenRole } from "../hand-out.ts";
-import { builtInRoles } from "../roles.ts";
+import { allowedBy, builtInRoles, heldWithin } from "../roles.ts";
 import { access } from "../tables.ts";
 import type { RoleFound } from "./rows.ts";
 import type { NewRole } from "./schema.ts";
@@ -32,7 +32,7 @@ export async function readRoles(
 ): Promise<{ roles: ReadRole[]; faults: Fault[] }> {
   const wanted: RoleFound[] = given.map(({ roleId, within }) => ({
     roleId,
-    within: within ?? { kind: "tenant", id: holder.tenantId },
+    within: { kind: within?.kind ?? kindOf(roleId), id: within?.id ?? holder.tenantId },
   }));
   const tenantIds = wanted.filter(({ within }) => within.kind === "tenant").map(({ within }) => within.id);
   const [custom, lineages] = await Promise.all([
@@ -66,9 +66,14 @@ export async function readRoles(
     const name = `${roleId} ${within.kind} ${within.id}`;
     if (seen.has(name)) faults.push({ pointer, rule: "not_unique", message: "This role is given twice at this place." });
     seen.add(name);
-    roles.push({ roleId, within, permissions: held ?? new Set(), lineage: lineage ?? own });
+    roles.push({ roleId, within, permissions: heldWithin(held ?? new Set(), within.kind), lineage: lineage ?? own });
   }
   return { roles, faults };
+}
+
+/** Two of the desk's roles never count for all of a tenant. */
+function kindOf(roleId: string): Within["kind"] {
+  return roleId === "support_rep" ? "groups" : roleId === "requester" ? "own" : "tenant";
 }
 
 function unknownRole(pointer: string, roleId: string): Fault {
@@ -100,9 +105,7 @@ async function customRoles(ctx: Context, roleIds: string[], tenantId: string) {
 
 function opened(switches: Record<string, string> | null): ReadonlySet<Permission> {
   // A role behind the wall cannot be read: it counts as everything, so that nobody hands it out unseen.
-  if (switches === null) return new Set(permissions);
-  const names = Object.keys(switches).filter((name) => switches[name] === "allow");
-  return withImplied(names.filter(isPermission));
+  return switches === null ? new Set(permissions) : allowedBy(switches);
 }
 
 /** Each tenant that the caller reaches, with all above it. */
@@ -172,7 +175,7 @@ export async function heldBy(ctx: Context, tenantId: string, principalId: string
   const tenantIds = rows.filter(({ kind }) => kind === "tenant").map(({ id }) => id);
   const lineages = await lineagesOf(ctx, [tenantId, ...tenantIds]);
   return rows.map(({ role, custom, kind, id }) => ({
-    permissions: builtInRoles.get(role) ?? opened(custom),
+    permissions: heldWithin(builtInRoles.get(role) ?? opened(custom), kind),
     within: { kind, id },
     lineage: (kind === "tenant" ? lineages.get(id) : undefined) ?? lineages.get(tenantId) ?? [],
   }));

@@ -1,8 +1,8 @@
 import { type Static, Type } from "typebox";
 import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
+import { withinKinds } from "../assignment/schema.ts";
 
 export const keyKinds = ["standard", "integration", "personal", "bound"] as const;
-export const withinKinds = ["tenant", "folder", "location", "orgunit", "groups", "own"] as const;
 
 const title = text(100, {
   description:
@@ -30,7 +30,10 @@ export const newRolesSchema = Type.Array(
   object({
     roleId,
     within: Type.Optional(
-      object({ kind: oneOf(withinKinds), id: withinId }, { description: "Default: the tenant of the credential." }),
+      object(
+        { kind: oneOf(withinKinds), id: Type.Optional(withinId) },
+        { description: "Default: the credential's tenant; `groups` for support_rep, `own` for requester." },
+      ),
     ),
   }),
   { maxItems: 100 },

@@ -70,20 +70,18 @@ export function createTokenReader({ system, settings }: Parts): TokenReader {
     if (!(claims.exp > seconds)) return "expired";
     if (!(claims.iat <= seconds + mostAheadSeconds)) return "unknown";
     if (claims.nbf !== undefined && !(claims.nbf <= seconds + mostAheadSeconds)) return "unknown";
-    const standing = await system
-      .in("")
-      .first(
-        tokenStanding({
-          kid: header.kid,
-          jti: claims.jti,
-          gid: claims.gid ?? "",
-          sub: claims.sub,
-          clientId: claims.client_id,
-          tenantId: claims.tenant,
-          madeAt: madeAt(claims.jti),
-          at: now,
-        }),
-      );
+    const standing = await system.in("").first(
+      tokenStanding({
+        kid: header.kid,
+        jti: claims.jti,
+        gid: claims.gid ?? "",
+        sub: claims.sub,
+        clientId: claims.client_id,
+        tenantId: claims.tenant,
+        madeAt: madeAt(claims.jti),
+        at: now,
+      }),
+    );
     if (!standing?.keyLives || standing.denied) return "revoked";
     const own = builtInClients.get(claims.client_id);
     const client = own ? { scopes: own.scopes } : standing.client;

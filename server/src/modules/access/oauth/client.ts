@@ -112,7 +112,8 @@ function readClient(request: IncomingMessage, form: Form): Presented | null {
     if (id === null && secret !== null) throw invalidRequest("A client_secret needs its client_id.");
     return id === null ? null : { id, secret, by: "body" };
   }
-  if (/^bearer\b/i.test(header)) throw invalidRequest("This address takes no bearer credential: send that of a client.");
+  if (/^bearer\b/i.test(header))
+    throw invalidRequest("This address takes no bearer credential: send that of a client.");
   if (secret !== null) throw invalidRequest("The client proves itself twice: use the header or the body.");
   const basic = readBasic(header);
   if (!basic) throw invalidClient(true);

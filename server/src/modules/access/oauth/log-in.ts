@@ -1,16 +1,20 @@
 /** Log-in by name and password: the guard before the hash, one refusal for every reason, a record of each try. */
 import type { FastifyRequest } from "fastify";
-import { sql } from "kysely";
+import { type Selectable, sql } from "kysely";
 import { countingKey } from "#kernel/address";
 import { inTransaction } from "#kernel/context";
 import { type Db, query } from "#kernel/db";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
 import { findLogin, type LoginUser } from "#modules/directory";
-import type { SuccessStore, Try } from "../guess-guard.ts";
+import type { GuessGuard, SuccessStore, Try } from "../guess-guard.ts";
 import { hashPassword, needsRehash, verifyPassword } from "../password.ts";
 import { access, type LoginRow } from "../tables.ts";
-import { actAs, type AuthorizationServer, callerOf } from "./server.ts";
+import { asActor, callerOf } from "./caller.ts";
+
+type Login = Selectable<LoginRow>;
+/** What a log-in works with; `aside` takes work that no reply waits for. */
+type Parts = { kernel: Kernel; guard: GuessGuard; aside(work: Promise<unknown>): void };
 
 export type LoginName = { tenantCode: string | null; name: string };
 
@@ -23,8 +27,9 @@ export function readLoginName(typed: string, tenant: string | undefined): LoginN
 }
 
 export type Proof =
-  | { kind: "proved"; user: LoginUser; login: LoginRow; attempt: Try }
-  | { kind: "wrong" | "busy" }
+  | { kind: "proved"; user: LoginUser; login: Login; attempt: Try }
+  | { kind: "wrong" }
+  | { kind: "busy" }
   | { kind: "throttled"; retryAfterSeconds: number };
 
 /**
@@ -32,7 +37,7 @@ export type Proof =
  * the log-in succeeds. Every other case costs one hash as well, so that time tells nothing either.
  */
 export async function proveByPassword(
-  server: AuthorizationServer,
+  server: Parts,
   request: FastifyRequest,
   typed: LoginName | null,
   password: string,
@@ -64,17 +69,17 @@ export async function proveByPassword(
 
 /** Records a good log-in, and clears the counts of its name. */
 export async function recordSuccess(
-  server: AuthorizationServer,
+  server: Parts,
   request: FastifyRequest,
   who: Principal,
-  { user, attempt }: Proof & { kind: "proved" },
+  { user, attempt }: Extract<Proof, { kind: "proved" }>,
 ): Promise<void> {
   await attempt.succeed();
   await record(server, request, who, user, "succeeded", who.via.clientId ?? "", null);
 }
 
 async function recordFailure(
-  server: AuthorizationServer,
+  server: Parts,
   request: FastifyRequest,
   user: LoginUser,
   clientId: string,
@@ -83,14 +88,13 @@ async function recordFailure(
   const tenant = await server.kernel.gate.tenant(user.tenantId);
   if (!tenant) return;
   // Nobody has proved to be this user: the entry is about it, not by it.
-  const stranger = actAs(request, tenant, { kind: "system", id: "log-in", name: "log-in" }, clientId);
-  request.visit.who = null;
+  const stranger = asActor(tenant, { kind: "system", id: "log-in", name: "log-in" }, clientId);
   await record(server, request, stranger, user, "failed", clientId, verdict === "right" ? "not_current" : "password");
 }
 
 /** An entry of type `login` in the audit trail. `reason`: why it failed, for who may read the trail. */
 export async function record(
-  { kernel }: AuthorizationServer,
+  { kernel }: Pick<Parts, "kernel">,
   request: FastifyRequest,
   who: Principal,
   user: LoginUser,
@@ -120,18 +124,20 @@ async function userOf(kernel: Kernel, { tenantCode, name }: LoginName): Promise<
   return tenant?.code === tenantCode ? findLogin(kernel.system.in(""), tenant.id, name, at) : null;
 }
 
-function loginOf(db: Db, userId: string): Promise<LoginRow | undefined> {
-  return db.first(access.selectFrom("access.login").selectAll().where("user_id", "=", userId)) as Promise<
-    LoginRow | undefined
-  >;
+function loginOf(db: Db, userId: string): Promise<Login | undefined> {
+  return db.first(access.selectFrom("access.login").selectAll().where("user_id", "=", userId));
 }
 
-async function rehash(kernel: Kernel, login: LoginRow, password: string): Promise<void> {
+async function rehash(kernel: Kernel, login: Login, password: string): Promise<void> {
   const made = await hashPassword(password);
   if (made === "busy") return;
-  await kernel.system.in("").run(
-    query(sql`update access.login set password = ${made.phc} where user_id = ${login.user_id} and password = ${login.password}`),
-  );
+  await kernel.system
+    .in("")
+    .run(
+      query(
+        sql`update access.login set password = ${made.phc} where user_id = ${login.user_id} and password = ${login.password}`,
+      ),
+    );
 }
 
 /** What the guard counts by: the name as `directory` compares names, with its tenant where one is given. */

@@ -4,12 +4,16 @@
  */
 import type { FastifyRequest } from "fastify";
 import { countingKey } from "#kernel/address";
-import type { Caller } from "#kernel/context";
-import { callOf } from "#kernel/door";
 import type { Kernel } from "#kernel/kernel";
-import type { Actor, Principal, TenantCard } from "#kernel/principal";
-import { createGuessGuard, createWrongCredentialLimiter, type GuessGuard, type WrongCredentialLimiter } from "../guess-guard.ts";
+import type { TenantCard } from "#kernel/principal";
+import {
+  createGuessGuard,
+  createWrongCredentialLimiter,
+  type GuessGuard,
+  type WrongCredentialLimiter,
+} from "../guess-guard.ts";
 import { createSigner, type Signer } from "../signing-key/signer.ts";
+import { access } from "../tables.ts";
 import { createTokenReader, type TokenReader } from "./access-token.ts";
 import { authenticateClient, type OAuthClient } from "./client.ts";
 import { comeAgain, OAuthError } from "./error.ts";
@@ -55,7 +59,9 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
   const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), () => {
     visit.reason = "unknown";
     const wait = wrongSecrets.countWrong(countingKey(visit.address));
-    return wait && comeAgain("credential_throttled", "Too many wrong credentials from this address.", wait.retryAfterSeconds);
+    return (
+      wait && comeAgain("credential_throttled", "Too many wrong credentials from this address.", wait.retryAfterSeconds)
+    );
   });
   visit.ownerTenantId = client.tenantId;
   if (client.public) return client;
@@ -85,23 +91,8 @@ export function requireOpenTenant(tenant: TenantCard, clientId: string): void {
   }
 }
 
-/** Names, in the log and to what is recorded, who is behind a call. It holds no permission: nothing is done in its name. */
-export function actAs(request: FastifyRequest, tenant: TenantCard, actor: Actor, clientId: string): Principal {
-  const who: Principal = {
-    tenant,
-    acting: tenant,
-    actor,
-    onBehalfOf: null,
-    via: { kind: "token", id: "", hint: null, clientId, grantId: null },
-    scopes: [],
-    readOnly: false,
-    authTime: null,
-    grants: [],
-  };
-  request.visit.who = who;
-  return who;
-}
-
-export function callerOf(kernel: Kernel, request: FastifyRequest, who: Principal): Caller {
-  return { who, call: callOf(request), log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
+async function markUsed(kernel: Kernel, client: OAuthClient): Promise<void> {
+  await kernel.system
+    .in("")
+    .run(access.updateTable("access.client").set({ last_used_at: kernel.now() }).where("id", "=", client.id));
 }

@@ -125,9 +125,7 @@ export async function turnSigningKeys(
   const published = new Date(next.published_at.getTime() + publishedBeforeUseMs);
   const takesOver = published > at ? published : at;
   if (next.active_from <= takesOver) return false;
-  await db.run(
-    signing.updateTable("access.signing_key").set({ active_from: takesOver }).where("kid", "=", next.kid),
-  );
+  await db.run(signing.updateTable("access.signing_key").set({ active_from: takesOver }).where("kid", "=", next.kid));
   await retire(active.kid, takesOver);
   if (takesOver <= at) await add(first, new Date(at.getTime() + periodMs), next.kid);
   return true;

@@ -5,15 +5,15 @@ import { signingKeyRotated } from "./events.ts";
 import { makeSigningKey, publishedKeys, type SigningKeyRow, stateOf, turnSigningKeys } from "./keys.ts";
 import type { SigningKey } from "./schema.ts";
 
-type SigningKey = Static<typeof SigningKey>;
+type ShownKey = Static<typeof SigningKey>;
 
-export async function listSigningKeys(ctx: Context): Promise<{ items: SigningKey[] }> {
+export async function listSigningKeys(ctx: Context): Promise<{ items: ShownKey[] }> {
   const keys = await ctx.db.rows(publishedKeys(ctx.now));
   return { items: keys.map((key) => shown(key, ctx.now)) };
 }
 
 /** Rotates; the pairs are made before the transaction. The algorithm stays: it is the configuration's to change. */
-export async function rotateSigningKeys(ctx: Context, emergency: boolean): Promise<{ items: SigningKey[] }> {
+export async function rotateSigningKeys(ctx: Context, emergency: boolean): Promise<{ items: ShownKey[] }> {
   const { acting } = ctx.who;
   // The keys are the installation's: within a tenant below the root there are none to rotate.
   if (acting.parentId !== null) throw refuse(notFound);
@@ -36,7 +36,7 @@ export async function rotateSigningKeys(ctx: Context, emergency: boolean): Promi
 }
 
 /** The news and the record of a rotation: which key signs now, and which follows. */
-export function tellRotation(ctx: Context, items: readonly SigningKey[], emergency: boolean): void {
+export function tellRotation(ctx: Context, items: readonly ShownKey[], emergency: boolean): void {
   const active = items.find((key) => key.state === "active")!;
   ctx.emit(signingKeyRotated, {
     tenantId: ctx.who.acting.id,
@@ -59,7 +59,7 @@ export function tellRotation(ctx: Context, items: readonly SigningKey[], emergen
   });
 }
 
-export function shown(key: SigningKeyRow, at: Date): SigningKey {
+export function shown(key: SigningKeyRow, at: Date): ShownKey {
   return {
     kid: key.kid,
     state: stateOf(key, at),

@@ -1,5 +1,5 @@
 /** What signs and what verifies. Public halves never change, so they are kept; which key signs is read at each use. */
-import { importJWK, importPKCS8, type JWK, type JWTPayload, SignJWT } from "jose";
+import { type CryptoKey, importJWK, importPKCS8, type JWK, type JWTPayload, SignJWT } from "jose";
 import { sql } from "kysely";
 import { type Database, hot, query } from "#kernel/db";
 import type { Kernel } from "#kernel/kernel";
@@ -63,8 +63,7 @@ export type Signer = {
 const activeKey = hot<{ at: Date }, { kid: string }>("active_signing_key", ({ at }) =>
   query(sql`select kid from access.signing_key where active_from <= ${at} order by active_from desc limit 1`),
 );
-const keyByName = (kid: string) =>
-  query<SigningKeyRow>(sql`select * from access.signing_key where kid = ${kid}`);
+const keyByName = (kid: string) => query<SigningKeyRow>(sql`select * from access.signing_key where kid = ${kid}`);
 
 /** Makes the first keys when they are first needed: a process that signs nothing pays for none. */
 export function createSigner(kernel: Kernel): Signer {

@@ -26,7 +26,11 @@ export async function tendSigningKeys(kernel: Kernel): Promise<void> {
     // The first keys of an installation replace none.
     if (!changed || before.length === 0) return;
     const keys = await ctx.db.rows(publishedKeys(at));
-    tellRotation(ctx, keys.map((key) => shown(key, at)), false);
+    tellRotation(
+      ctx,
+      keys.map((key) => shown(key, at)),
+      false,
+    );
   });
 }
 
