@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 
 const root = new URL("..", import.meta.url).pathname;
-const bin = (name: string) => `${root}node_modules/.bin/${name}`;
+const bin = (name: string) => `node_modules/.bin/${name}`;
 
 /** Every check that is not a test: name and command. All run side by side; each has a test that it still bites. */
-const checks: { name: string; command: string[] }[] = [
+export const checks: { name: string; command: string[] }[] = [
   { name: "types", command: [bin("tsc"), "-p", "."] },
   { name: "format and lint", command: [bin("biome"), "ci", "--error-on-warnings", "."] },
   { name: "boundaries", command: [bin("depcruise"), "--config", "scripts/boundaries.cjs", "server/src"] },

@@ -78,6 +78,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await http.close();
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
+      await lastUse.stop();
+      await alarm.stop();
       await throttle.stop();
       await activity.stop();
       await Promise.all([db.close(), system.close()]);

@@ -1,4 +1,4 @@
-export type FailureCode = "already_running" | "disk_full" | "binaries_missing" | "not_startable";
+type FailureCode = "already_running" | "disk_full" | "binaries_missing" | "not_startable";
 
 /** Why the embedded database cannot run. `message` is one line for a person and says what to do. */
 export class EmbeddedPostgresError extends Error {

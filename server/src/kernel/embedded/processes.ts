@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { EmbeddedPostgresError } from "./failure.ts";
 
 /** One line of the process table; `command` is empty for zombies. */
-export type Process = { pid: number; uid: number; command: string };
+type Process = { pid: number; uid: number; command: string };
 
 /**
  * The name by which all server processes of a data directory are known after their node is gone. Device and inode

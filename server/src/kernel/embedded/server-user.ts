@@ -1,5 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
+import { EmbeddedPostgresError } from "./failure.ts";
 
 /** The account PostgreSQL runs under. It refuses root, so a root process hands the child to somebody else. */
 export type ServerUser = {
@@ -13,11 +14,16 @@ export type ServerUser = {
 
 /**
  * Ourselves, unless we are root: then the owner of an existing cluster, else the owner of the data directory,
- * else `postgres`, else `nobody`.
+ * else `postgres`, else `nobody`. The owner of the directory counts only with a name, which initdb insists on.
  */
 export async function findServerUser(dataDir: string, cluster: string): Promise<ServerUser> {
-  const account = process.getuid!() === 0 ? await accountBelowRoot(dataDir, cluster) : ourselves();
-  const user = { ...account, dropsRights: process.getuid!() === 0, endsWithUs: true };
+  if (!process.getuid) {
+    const message =
+      "The embedded database runs on Linux and macOS only. Give Demarc the address of a PostgreSQL of your own.";
+    throw new EmbeddedPostgresError("binaries_missing", message);
+  }
+  const account = process.getuid() === 0 ? await accountBelowRoot(dataDir, cluster) : ourselves();
+  const user = { ...account, dropsRights: process.getuid() === 0, endsWithUs: true };
   return { ...user, endsWithUs: (await runAs(user, "true", [])).ok };
 }
 

@@ -9,7 +9,7 @@ import { inNetworks } from "#kernel/address";
 import { credentialDigest, credentialForm } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
 import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
-import { providerOnly } from "#kernel/permissions";
+import { type Permission, providerOnly } from "#kernel/permissions";
 import type { Actor, Grant, Lane, LaneName, Principal, TenantCard, Within } from "#kernel/principal";
 import { userStanding } from "#modules/directory";
 import { allowedBy, builtInRoles, heldWithin } from "./roles.ts";
@@ -242,8 +242,11 @@ function grantsOf(found: ActorFound, card: TenantCard): Grant[] {
   return found.grants.flatMap(({ role, custom, kind, id }) => {
     const whole = builtInRoles.get(role) ?? (custom ? allowedBy(custom) : undefined);
     if (!whole) return [];
-    const held = [...heldWithin(whole, kind)].filter((name) => card.parentId === null || !providerOnly.has(name));
-    return held.length > 0 ? [{ permissions: new Set(held), within: { kind, id } }] : [];
+    const counts = heldWithin(whole, kind);
+    const isBarred = (name: Permission) => card.parentId !== null && providerOnly.has(name);
+    // A built-in role stays the one set that it is: hand-out.ts knows roles by it.
+    const held = [...counts].some(isBarred) ? new Set([...counts].filter((name) => !isBarred(name))) : counts;
+    return held.size > 0 ? [{ permissions: held, within: { kind, id } }] : [];
   });
 }
 

@@ -20,3 +20,11 @@ export async function timeZoneOf(db: Db, tenantId: string): Promise<string | und
   const tenant = await db.first(access.selectFrom("access.tenant").select("time_zone").where("id", "=", tenantId));
   return tenant?.time_zone;
 }
+
+/** The zones of these tenants, of those in reach. */
+export async function timeZonesOf(db: Db, tenantIds: readonly string[]): Promise<Map<string, string>> {
+  const rows = await db.rows(
+    access.selectFrom("access.tenant").select(["id", "time_zone"]).where("id", "in", tenantIds),
+  );
+  return new Map(rows.map((row) => [row.id, row.time_zone]));
+}

@@ -1,4 +1,5 @@
 /** How names and addresses of people are compared (directory, A2): by a key that the server makes, free of any locale. */
+import { isIPv4 } from "node:net";
 import { domainToASCII } from "node:url";
 
 /** The key of a user name: NFC(lower(upper(NFC(s)))). */
@@ -13,5 +14,8 @@ export function fold(text: string): string {
 export function emailKey(text: string): string {
   const at = text.lastIndexOf("@");
   const domain = at < 0 ? "" : domainToASCII(text.slice(at + 1).toLowerCase());
-  return domain === "" ? "" : `${text.slice(0, at).toLowerCase()}@${domain}`;
+  // domainToASCII reads numbers as an IPv4 address.
+  if (domain === "" || isIPv4(domain) || domain.length > 253) return "";
+  if (domain.split(".").some((label) => label.length > 63)) return "";
+  return `${text.slice(0, at).toLowerCase()}@${domain}`;
 }

@@ -40,3 +40,19 @@ export async function userNameIn(db: Db, tenantId: string, userId: string): Prom
   );
   return user?.fullname;
 }
+
+/** Those of these users of a tenant who are current, log in with a password, and will not expire. */
+export async function usersWithLogIn(db: Db, tenantId: string, userIds: readonly string[]): Promise<string[]> {
+  const users = await db.rows(
+    directory
+      .selectFrom("directory.user")
+      .select("id")
+      .where("tenant_id", "=", tenantId)
+      .where("id", "in", userIds)
+      .where("is_current", "=", true)
+      .where("log_in_method", "=", "password")
+      .where("expires_at", "is", null)
+      .where("deleted_at", "is", null),
+  );
+  return users.map((user) => user.id);
+}

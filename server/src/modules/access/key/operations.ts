@@ -6,19 +6,18 @@ import { idKind, newId } from "#kernel/ids";
 import { readPage } from "#kernel/page";
 import { type Fault, invalid, notFound, problem, referenceNotFound, refuse, stale } from "#kernel/problem";
 import { userNameIn, userStanding } from "#modules/directory";
-import { grantExceedsOwn, requireMayHandOut } from "../hand-out.ts";
+import { requireMayHandOut } from "../hand-out.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { access } from "../tables.ts";
 import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
 import { expiryFaults, readNetworks, scopeFaults, titleFaults } from "./faults.ts";
 import { heldBy, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
+import { requirePlace, requireTitle, titleTaken } from "./place.ts";
 import { lockKey, matches, requireMayIssue } from "./rights.ts";
 import { addSecret, rotateSecret } from "./rotation.ts";
 import { type KeyFound, keyOf, keyTag, readKey, tellOfKey, visibleKeys, withParts } from "./rows.ts";
 import type { IssuedKey, Key, KeyChange, NewKey, Rotation } from "./schema.ts";
 
-export const keyTitleTaken = problem("key_title_taken", 409, "A key of this kind has this title already.");
-export const keyLimitReached = problem("key_limit_reached", 409, "There is no place for another key of this kind.");
 export const keyOwnerGone = problem("key_owner_gone", 409, "The responsible user cannot log in any more.");
 
 type ListInput = { limit?: number; cursor?: string; sort?: string[]; count?: boolean };
@@ -36,7 +35,6 @@ type Filters = {
 /** A resource with the tag that its reply carries. */
 export type Tagged<T> = { body: T; etag: string };
 
-const personalKeys = 5;
 const shownFields = ["title", "description", "roles", "scopes", "readOnly", "expiresAt", "allowedAddresses"] as const;
 const auditedFields = [...shownFields, "enabled", "disabledReason", "userId", "responsibleUserId", "kind"] as const;
 
@@ -165,56 +163,6 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
   return name !== undefined && standing?.live ? faults : [...faults, referenceNotFound({ pointer })];
 }
 
-/** Counts under a lock on the tenant's row, so that no race makes one key too many; expired and disabled ones count. */
-async function requirePlace(ctx: Context, kind: NonNullable<NewKey["kind"]>, userId: string | null): Promise<void> {
-  const tenantId = ctx.who.acting.id;
-  let keys = access
-    .selectFrom("access.key")
-    .select(sql<number>`count(*)::int`.as("count"))
-    .where("tenant_id", "=", tenantId)
-    .where("kind", "=", kind)
-    .where("deleted_at", "is", null);
-  if (kind === "personal") keys = keys.where("user_id", "=", userId);
-  // Sent at once, run in order: the count sees what was committed before the lock was got.
-  const [tenant, counted] = await Promise.all([lockTenant(ctx, tenantId), ctx.db.first(keys)]);
-  const { maxKeys, maxIntegrationKeys } = tenant.limits;
-  const most = kind === "standard" ? maxKeys : kind === "integration" ? maxIntegrationKeys : personalKeys;
-  if (counted!.count < most) return;
-  throw refuse(keyLimitReached, {
-    detail: `There may be ${most} ${kind} keys${kind === "personal" ? " per user" : ""}; delete one first.`,
-    members: { limit: most },
-  });
-}
-
-/** Lets one caller at a time count or rename what belongs to a tenant. */
-export async function lockTenant(ctx: Context, tenantId: string) {
-  const tenant = await ctx.db.first(
-    access.selectFrom("access.tenant").select("limits").where("id", "=", tenantId).forNoKeyUpdate(),
-  );
-  if (!tenant) throw refuse(notFound);
-  return tenant;
-}
-
-type Namespace = Pick<KeyFound, "tenant_id" | "kind" | "user_id">;
-
-function ofTitle(ctx: Context, space: Namespace, title: string) {
-  return ctx.db.first(
-    access
-      .selectFrom("access.key")
-      .select("id")
-      .where("tenant_id", "=", space.tenant_id)
-      .where("kind", "=", space.kind)
-      .where(sql<SqlBool>`coalesce(user_id, '') = ${space.user_id ?? ""}`)
-      .where(sql<SqlBool>`lower(title) = lower(${title.normalize("NFC")})`)
-      .where("deleted_at", "is", null),
-  );
-}
-
-async function titleTaken(ctx: Context, space: Namespace, title: string) {
-  const existing = await ofTitle(ctx, space, title);
-  return refuse(keyTitleTaken, { members: { existingId: existing?.id ?? null } });
-}
-
 function requireFresh(ctx: Context, row: KeyFound): void {
   if (!matches(ctx, row.version)) throw refuse(stale);
 }
@@ -318,11 +266,6 @@ async function requireOwner(ctx: Context, row: KeyFound): Promise<void> {
   if (!standing?.live) throw refuse(keyOwnerGone);
 }
 
-async function requireTitle(ctx: Context, row: KeyFound, title: string): Promise<void> {
-  const [, existing] = await Promise.all([lockTenant(ctx, row.tenant_id), ofTitle(ctx, row, title)]);
-  if (existing && existing.id !== row.id) throw refuse(keyTitleTaken, { members: { existingId: existing.id } });
-}
-
 /** A second secret for the same key. It gets at the credential, so the key may hold no more than the caller. */
 export async function rotateKey(ctx: Context, keyId: string, input: Rotation | undefined): Promise<Tagged<IssuedKey>> {
   const row = await lockKey(ctx, keyId, "key.issue");
@@ -397,5 +340,3 @@ export function record(
     changes: [...changesOf(before, after, auditedFields), ...more],
   });
 }
-
-export const keyProblems = { keyTitleTaken, keyLimitReached, keyOwnerGone, grantExceedsOwn };

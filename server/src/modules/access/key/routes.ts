@@ -8,13 +8,12 @@ import {
   deleteKey,
   deleteOwnKey,
   getKey,
-  keyLimitReached,
   keyOwnerGone,
-  keyTitleTaken,
   listKeys,
   rotateKey,
   updateKey,
 } from "./operations.ts";
+import { keyLimitReached, keyTitleTaken } from "./place.ts";
 import { IssuedKey, Key, KeyChange, keyFilters, NewKey, Rotation } from "./schema.ts";
 
 export const keyRoutes = [
@@ -112,7 +111,7 @@ export const keyRoutes = [
     effect: "read",
     replies: { 204: null },
     emits: [keyDeleted],
-    run: (ctx) => ctx.transaction(deleteOwnKey),
+    run: async (ctx) => void (await ctx.transaction(deleteOwnKey)),
   }),
   route({
     method: "DELETE",
@@ -124,6 +123,6 @@ export const keyRoutes = [
     permission: "key.manage",
     replies: { 204: null },
     emits: [keyDeleted],
-    run: (ctx, { params }) => deleteKey(ctx, params.id),
+    run: async (ctx, { params }) => void (await deleteKey(ctx, params.id)),
   }),
 ];

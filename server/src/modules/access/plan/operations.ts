@@ -73,6 +73,7 @@ export async function createPlan(ctx: Context, input: NewPlan): Promise<Plan> {
         id,
         name: input.name,
         lanes: JSON.stringify(lanes) as never,
+        built_in: false,
         created_at: ctx.now,
         updated_at: ctx.now,
       })
@@ -147,25 +148,22 @@ async function lockPlan(ctx: Context, planId: string): Promise<Row> {
 }
 
 /**
- * The faults of figures above the giver's own, because the calls of those below are not counted above. The giver is the
- * acting tenant; the root is free.
+ * Refuses figures above the giver's own, because the calls of those below are not counted above. The giver is the acting
+ * tenant; the root is free.
  */
-export function excessOver(own: Lanes, given: Lanes, pointer: string): Fault[] {
-  return laneNames.flatMap((lane) =>
+export function refuseExcess(ctx: Pick<Context, "who">, given: Lanes, pointer: "/lanes" | "/planId"): void {
+  const { acting } = ctx.who;
+  if (acting.kind === "provider") return;
+  const own = acting.plan.lanes;
+  const faults: Fault[] = laneNames.flatMap((lane) =>
     figureNames
       .filter((figure) => (given[lane][figure] ?? Infinity) > (own[lane][figure] ?? Infinity))
       .map((figure) => ({
-        pointer: pointer === "/lanes" ? `${pointer}/${lane}/${figure}` : pointer,
+        pointer: pointer === "/lanes" ? `/lanes/${lane}/${figure}` : pointer,
         rule: "maximum",
         message: `${lane}.${figure} is above that of your own plan, ${own[lane][figure]}.`,
       })),
   );
-}
-
-export function refuseExcess(ctx: Pick<Context, "who">, lanes: Lanes, pointer: string): void {
-  const { acting } = ctx.who;
-  if (acting.kind === "provider") return;
-  const faults = excessOver(acting.plan.lanes, lanes, pointer);
   if (faults.length > 0) throw invalid(faults, planExceedsOwn);
 }
 

@@ -197,8 +197,7 @@ export async function changeFolder(ctx: Context, before: FolderRow, change: Fold
   if (after.contact_user_id !== before.contact_user_id) await checkContact(ctx, after);
   after.updated_at = after.changed_at = new Date(Math.max(ctx.now.getTime(), before.changed_at.getTime(), before.updated_at.getTime()));
   after.updated_by = ctx.who.actor.id;
-  const { tenant_id: _tenant, id: _id, numeric_id: _number, is_tenant_root: _root, ...columns } = after;
-  await ctx.db.run(monitoring.updateTable("monitoring.folder").set(columns).where("id", "=", after.id));
+  await ctx.db.run(monitoring.updateTable("monitoring.folder").set(changeable(after)).where("id", "=", after.id));
   const affectedWatches = await reshapeBelow(ctx, before, after);
   const fields = changesOf(folderBody(before, view), folderBody(after, view), [...told, "path"]);
   ctx.emit(folderUpdated, {
@@ -213,6 +212,13 @@ export async function changeFolder(ctx: Context, before: FolderRow, change: Fold
   ctx.audit({ tenantId: after.tenant_id, type: "folder", action: "updated", item: itemOf(after), changes });
   await recordContact(ctx, before, after);
   return after;
+}
+
+function changeable(row: FolderRow) {
+  const { name, parent_id, time_zone, customer_reference, reference, description, contact_user_id } = row;
+  const { path_ids, path_names, effective_reference, effective_reference_folder_id, updated_at, updated_by, changed_at } = row;
+  const own = { name, parent_id, time_zone, customer_reference, reference, description, contact_user_id, updated_at, updated_by, changed_at };
+  return { ...own, path_ids, path_names, effective_reference, effective_reference_folder_id };
 }
 
 function checkMove(ctx: Context, before: FolderRow, parent: FolderRow): void {

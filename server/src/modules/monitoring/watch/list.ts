@@ -4,12 +4,12 @@ import { type Static, Type } from "typebox";
 import type { Context } from "#kernel/contract";
 import { listOf, listQuery, readPage } from "#kernel/page";
 import { holds, lacking } from "#kernel/principal";
-import { type Fault, invalid } from "#kernel/problem";
+import { invalid } from "#kernel/problem";
 import { anyOf, id, oneOf, text } from "#kernel/schema";
 import { treeFilters } from "../folder/schema.ts";
+import { anyHolds, listFaults } from "../filter.ts";
 import { filterFaults } from "../reference.ts";
 import { homePlace, viewOf, visibleFolders, visibleLocations, visibleWatches } from "../scope.ts";
-import { monitoring } from "../tables.ts";
 import { tombstone } from "../tombstone.ts";
 import { readDeviceAddress } from "./device-address.ts";
 import { selectWatch } from "./rows.ts";
@@ -81,23 +81,17 @@ export async function listWatches(ctx: Context, query: WatchQuery) {
   });
 }
 
-async function checkReferences(ctx: Context, { locationId, folderId, tenantId, deviceAddress }: WatchQuery): Promise<void> {
-  const faults: Fault[] = [
-    ...(await filterFaults("locationId", "loc", locationId, (ids) => ctx.db.rows(visibleLocations(ctx).select("l.id").where("l.id", "in", ids)))),
-    ...(await filterFaults("folderId", "fld", folderId, (ids) => ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids)))),
-    ...(await filterFaults("tenantId", "tnt", tenantId, (ids) => ctx.db.rows(tenantsBelow(ctx, ids)))),
-  ];
+async function checkReferences(ctx: Context, query: WatchQuery): Promise<void> {
+  const { locationId, folderId, deviceAddress, updatedSince } = query;
+  const faults = await listFaults(ctx, query, [
+    filterFaults("locationId", "loc", locationId, (ids) => ctx.db.rows(visibleLocations(ctx).select("l.id").where("l.id", "in", ids))),
+    filterFaults("folderId", "fld", folderId, (ids) => ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids))),
+  ]);
   const address = deviceAddress ? readDeviceAddress(deviceAddress) : null;
   if (address?.ok === false) faults.push({ parameter: "deviceAddress", rule: "format", message: address.message });
+  // A leap second has the form of a time, but JavaScript knows no such instant.
+  if (updatedSince && Number.isNaN(Date.parse(updatedSince))) faults.push({ parameter: "updatedSince", rule: "format", message: "No such time." });
   if (faults.length > 0) throw invalid(faults);
-}
-
-function tenantsBelow({ who }: Context, ids: string[]) {
-  return monitoring
-    .selectFrom(sql<{ tenant_id: string; ancestor_id: string }>`access.tenant_ancestor`.as("a"))
-    .select("a.tenant_id as id")
-    .where("a.ancestor_id", "=", who.acting.id)
-    .where("a.tenant_id", "in", ids);
 }
 
 /** Conditions on what only a living watch shows. */
@@ -150,7 +144,8 @@ function sharedConditions(ctx: Context, query: WatchQuery): Condition[] {
   if (numericId) conditions.push(sql`w.numeric_id = any(${numericId})`);
   if (locationId) conditions.push(sql`w.location_id = any(${locationId})`);
   if (tenantId) conditions.push(sql`w.tenant_id = any(${tenantId})`);
-  if (updatedSince) conditions.push(sql`w.changed_at >= ${updatedSince}::timestamptz`);
+  // Years that PostgreSQL cannot read lie before anything that changed.
+  if (updatedSince && Date.parse(updatedSince) > 0) conditions.push(sql`w.changed_at >= ${new Date(updatedSince)}::timestamptz`);
   if (path) conditions.push(sql`f.path_names[${homePlace(ctx.who)} + 1:] = ${path}::text[]`);
   if (q) conditions.push(containing(q));
   return conditions;
@@ -162,9 +157,9 @@ function asciiLower(name: string): string {
 }
 
 function containing(q: string): Condition {
-  const needle = sql`lower(${q}::text)`;
-  const shown = sql`position(${needle} in lower(concat_ws(E'\n', w.description, w.device_address, w.reference, w.product_type, coalesce(w.customer_reference, f.effective_reference)))) > 0`;
-  return sql`(position(${needle} in lower(concat_ws(E'\n', w.name, l.name))) > 0 or (w.deleted_at is null and ${shown}))`;
+  const reference = sql`coalesce(w.customer_reference, f.effective_reference)`;
+  const shown = [sql`w.description`, sql`w.device_address`, sql`w.reference`, sql`w.product_type`, reference];
+  return sql`(${anyHolds([sql`w.name`, sql`l.name`], q)} or (w.deleted_at is null and ${anyHolds(shown, q)}))`;
 }
 
 /**

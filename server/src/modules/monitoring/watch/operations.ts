@@ -1,9 +1,12 @@
+import type { AuditField } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
 import { violates } from "#kernel/db";
 import { isId, newId } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { lacking } from "#kernel/principal";
 import { type Fault, notFound, type Problem, problem, refuse, referenceNotFound } from "#kernel/problem";
+import { findOrMakePlace } from "../place/place.ts";
+import type { DeviceInterface } from "../probe/device-interface.ts";
 import { idFault } from "../reference.ts";
 import { viewOf } from "../scope.ts";
 import { tenantBorder } from "../tree.ts";
@@ -13,14 +16,11 @@ import {
 import { type NewWatch, supportedTypes, knownTypes, Watch, type WatchChange, type WatchType } from "./schema.ts";
 import { auditFields, blankWatch, invalidWatch, type Merged, mergeWatch, sealInto } from "./watch-change.ts";
 import { tellCreated, tellDeleted, tellUpdated } from "./watch-news.ts";
-import { type StoredWatch, type WatchFull, watchOf } from "./watch-state.ts";
+import { type Site, type StoredWatch, type WatchFull, watchOf } from "./watch-state.ts";
 
 export const watchNameTaken = problem("watch_name_taken", 409, "A watch of this name already exists at the location.");
 export const watchNotPending = problem("watch_not_pending", 409, "Only a pending watch has a group.");
 export const watchIsActive = problem("watch_is_active", 409, "An active watch is disabled before it is removed.");
-
-/** Where a new watch goes: the id of its location, found or made. */
-export type FindPlace = (ctx: Context, body: NewWatch) => Promise<string>;
 
 export async function getWatch(ctx: Context, id: string): Promise<Watch> {
   const row = isId("wch", id) ? await findWatch(ctx, id) : undefined;
@@ -40,10 +40,10 @@ export function placeFaults(body: NewWatch): Fault[] {
 }
 
 /** Makes a watch, pending. Warns of a community that everybody knows. */
-export async function createWatch(ctx: Context, body: NewWatch, findPlace: FindPlace): Promise<Watch> {
+export async function createWatch(ctx: Context, body: NewWatch): Promise<Watch> {
   const draft = draftWatch(ctx, body);
   const { row } = draft;
-  row.location_id = body.locationId ?? (await findPlace(ctx, body));
+  row.location_id = body.locationId ?? (await findOrMakePlace(ctx, body.place!)).locationId;
   // The secrets are sealed for the tenant that owns the location. It is the acting one as a rule; if not, once more.
   for (let tries = 0; tries < 5; tries++) {
     await sealInto(ctx, row, { snmp: null, snmp_sealed: null }, draft.snmp);
@@ -81,13 +81,17 @@ export function warnOfCommunity(ctx: Pick<Context, "warn">, snmp: Merged["snmp"]
 }
 
 /** The part of a location that a watch shows. */
-export function siteOf({ location_name, time_zone, path_ids, path_names, effective_reference, effective_reference_folder_id }: Omit<Spot, "writable" | "id" | "tenant_id">) {
+export function siteOf({ location_name, time_zone, path_ids, path_names, effective_reference, effective_reference_folder_id }: Site): Site {
   return { location_name, time_zone, path_ids, path_names, effective_reference, effective_reference_folder_id };
 }
 
 /** Why no watch can come to a location: it is seen, but not the caller's to fill, or it does not exist for it. */
 async function unusable(ctx: Context, locationId: string): Promise<Problem> {
   const [spot] = await lockLocations(ctx, [locationId]);
+  return unusableSpot(spot);
+}
+
+export function unusableSpot(spot: Spot | undefined): Problem {
   return spot ? lacking("watch.write") : invalidWatch([referenceNotFound({ pointer: "/locationId" })]);
 }
 
@@ -100,26 +104,51 @@ export async function nameTaken(ctx: Context, row: Pick<StoredWatch, "tenant_id"
 export async function updateWatch(ctx: Context, id: string, change: WatchChange): Promise<Watch> {
   const before = await lockForWriting(ctx, id);
   requireMatch(ctx, Watch, watchOf(before, viewOf(ctx.who)));
-  const { locationId, ...patch } = change;
-  const rewires = patch.interface !== undefined && before.status === "pending";
-  const lists = rewires ? await interfaceLists(ctx, [id]) : undefined;
-  const merged = mergeWatch(ctx, before, patch, lists?.get(id));
-  const wrongId = locationId === undefined ? undefined : idFault("loc", locationId, { pointer: "/locationId" });
-  const faults = wrongId ? [...merged.faults, wrongId] : merged.faults;
-  if (faults.length > 0) throw invalidWatch(faults);
-  if (locationId !== undefined && locationId !== before.location_id) moveTo(merged.row, spotOf(await lockLocations(ctx, [locationId])));
+  const lists = change.interface !== undefined ? await interfaceLists(ctx, [id]) : undefined;
+  const spots = isMove(before, change) && !locationFault(change) ? await lockLocations(ctx, [change.locationId!]) : [];
+  const merged = await mergeChange(ctx, before, change, lists?.get(id), spots[0]);
+  const { row, fields } = merged;
+  if (fields.length === 0) return watchOf(before, viewOf(ctx.who));
   await storeUpdate(ctx, before, merged);
-  return watchOf(merged.row, viewOf(ctx.who));
+  warnOfCommunity(ctx, merged.snmp);
+  tellUpdated(ctx, before, row, fields);
+  return watchOf(row, viewOf(ctx.who));
 }
 
-/** The location to move to; refused where the caller does not see it. */
-export function spotOf(found: readonly Spot[]): Spot {
-  if (!found[0]) throw invalidWatch([referenceNotFound({ pointer: "/locationId" })]);
-  return found[0];
+export function isMove(before: WatchFull, { locationId }: WatchChange): boolean {
+  return locationId !== undefined && locationId !== before.location_id;
+}
+
+function locationFault({ locationId }: WatchChange): Fault | undefined {
+  return locationId === undefined ? undefined : idFault("loc", locationId, { pointer: "/locationId" });
+}
+
+export type Changed = Merged & { fields: AuditField[] };
+
+/**
+ * A watch as a change makes it: merged, allowed, moved, sealed and stamped; `fields` is empty where nothing changed.
+ * `spot` is the location that it moves to, undefined where the caller sees none of this id.
+ */
+export async function mergeChange(ctx: Context, before: WatchFull, change: WatchChange, interfaces: readonly DeviceInterface[] | undefined, spot: Spot | undefined): Promise<Changed> {
+  const { locationId: _, ...patch } = change;
+  const merged = mergeWatch(ctx, before, patch, interfaces);
+  const { row, snmp } = merged;
+  const wrongId = locationFault(change);
+  const faults = wrongId ? [...merged.faults, wrongId] : merged.faults;
+  if (faults.length > 0) throw invalidWatch(faults);
+  if (isMove(before, change)) moveTo(row, spot);
+  if (row.group_name !== null && row.group_name !== before.group_name && row.status !== "pending") throw refuse(watchNotPending);
+  const fields = auditFields(before, row, snmp);
+  if (fields.length > 0) {
+    stamp(ctx, before, row);
+    await sealInto(ctx, row, before, snmp);
+  }
+  return { ...merged, fields };
 }
 
 /** Moves a watch within its tenant. */
-export function moveTo(row: WatchFull, spot: Spot): void {
+function moveTo(row: WatchFull, spot: Spot | undefined): void {
+  if (!spot) throw invalidWatch([referenceNotFound({ pointer: "/locationId" })]);
   if (spot.tenant_id !== row.tenant_id) throw refuse(tenantBorder);
   if (!spot.writable) throw lacking("watch.write");
   Object.assign(row, siteOf(spot), { location_id: spot.id });
@@ -132,36 +161,20 @@ async function lockForWriting(ctx: Context, id: string): Promise<WatchFull> {
   throw isId("wch", id) && (await seesWatch(ctx, id, "living")) ? lacking("watch.write") : refuse(notFound);
 }
 
-/** Whether a merge changed anything; refuses what the watch's state forbids, and stamps it. */
-export function settleUpdate(ctx: Pick<Context, "now" | "who">, before: WatchFull, { row, snmp }: Merged): ReturnType<typeof auditFields> {
-  if (row.group_name !== null && row.group_name !== before.group_name && row.status !== "pending") throw refuse(watchNotPending);
-  const fields = auditFields(before, row, snmp);
-  if (fields.length > 0) stamp(ctx, before, row);
-  return fields;
-}
-
 function stamp(ctx: Pick<Context, "now" | "who">, before: WatchFull, row: WatchFull): void {
   row.updated_at = row.changed_at = new Date(Math.max(ctx.now.getTime(), before.updated_at.getTime(), before.changed_at.getTime()));
   row.updated_by = ctx.who.actor.id;
 }
 
-async function storeUpdate(ctx: Context, before: WatchFull, merged: Merged): Promise<void> {
-  const { row, snmp, dropsInterfaces } = merged;
-  const fields = settleUpdate(ctx, before, merged);
-  if (fields.length === 0) return;
-  await sealInto(ctx, row, before, snmp);
+async function storeUpdate(ctx: Context, before: WatchFull, { row, dropsInterfaces }: Merged): Promise<void> {
   const store = () => updateWatches(ctx, [row], dropsInterfaces ? [row.id] : []);
-  if (row.name === before.name && row.location_id === before.location_id) await store();
-  else {
-    try {
-      await ctx.attempt(store);
-    } catch (error) {
-      if (!violates(error, "watch_name")) throw error;
-      throw await nameTaken(ctx, row);
-    }
+  if (row.name === before.name && row.location_id === before.location_id) return store();
+  try {
+    await ctx.attempt(store);
+  } catch (error) {
+    if (!violates(error, "watch_name")) throw error;
+    throw await nameTaken(ctx, row);
   }
-  warnOfCommunity(ctx, snmp);
-  tellUpdated(ctx, before, row, fields);
 }
 
 /** Removes a watch; false: it was removed before, by a call that this caller could have seen. */

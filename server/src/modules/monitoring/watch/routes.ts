@@ -1,7 +1,11 @@
 import { Reply, route } from "#kernel/contract";
+import { bulkRefused } from "#kernel/bulk";
 import { listOf } from "#kernel/page";
+import { placeEvents } from "../events.ts";
+import { pathAmbiguous } from "../place/place.ts";
 import { tenantBorder } from "../tree.ts";
-import { watchCreated, watchDeleted, watchUpdated } from "./events.ts";
+import { BulkWatches, BulkWatchesReply, bulkWatches, matchAmbiguous } from "./bulk.ts";
+import { watchCreated, watchDeleted, watchEvents, watchUpdated } from "./events.ts";
 import { listWatches, WatchList, WatchQuery } from "./list.ts";
 import {
   createWatch, deleteWatch, getWatch, listWatchTypes, updateWatch, watchIsActive, watchNameTaken, watchNotPending,
@@ -29,11 +33,25 @@ export const watchRoutes = [
     summary: "Create a bearer watch",
     description: "The new watch is pending: it may be incomplete, and is not polled until it is activated.",
     permission: "watch.write",
-    emits: [watchCreated],
+    emits: [watchCreated, ...placeEvents],
     body: NewWatch,
     replies: { 201: Watch },
-    problems: [watchNameTaken, watchTypeNotSupported],
-    run: async (ctx, { body }) => created(await createWatch(ctx, body, async () => "")),
+    problems: [watchNameTaken, watchTypeNotSupported, pathAmbiguous],
+    run: async (ctx, { body }) => created(await createWatch(ctx, body)),
+  }),
+  route({
+    method: "POST",
+    path: "/watch/bulk",
+    versions: "v1+",
+    id: "bulkWatches",
+    summary: "Create, change and remove many watches",
+    description: "Up to 1,000 items, applied in order; later ones see earlier ones.",
+    permission: "watch.write",
+    emits: [...watchEvents, ...placeEvents],
+    body: BulkWatches,
+    replies: { 200: BulkWatchesReply },
+    problems: [bulkRefused, watchNameTaken, tenantBorder, watchNotPending, watchIsActive, matchAmbiguous, pathAmbiguous, watchTypeNotSupported],
+    run: (ctx, { body }) => bulkWatches(ctx, body),
   }),
   route({
     method: "GET",

@@ -73,6 +73,28 @@ export function lockWatch(ctx: Context, id: string, permission: Permission): Pro
   return ctx.db.first(rows.forUpdate("w")) as Promise<WatchFull | undefined>;
 }
 
+/** A watch that the caller sees, with whether it may change it. */
+export type Writable = WatchFull & { writable: boolean };
+
+/** Every watch that the caller sees and that `which` names by id, name at a location, or reference; locked, tombstones by id only. */
+export function lockWatches(ctx: Context, which: { ids: readonly string[] } | { names: readonly [string, string][] } | { references: readonly string[] }): Promise<Writable[]> {
+  const seen = holds(ctx.who, "watch.read") ? "watch.read" : "watch.write";
+  let rows = visibleWatches(ctx, seen, "ids" in which ? "all" : "living")
+    .select([...selectWatch, "w.snmp_sealed", allowsOnLocation(ctx, "watch.write").as("writable")])
+    .orderBy("w.id")
+    .forUpdate("w");
+  if ("ids" in which) rows = rows.where(sql<boolean>`w.id = any(${which.ids})`);
+  else if ("references" in which) rows = rows.where(sql<boolean>`w.reference = any(${which.references})`);
+  else {
+    const [locations, lowerNames] = [which.names.map(([location]) => location), which.names.map(([, name]) => name)];
+    // The locations alone first: they have an index that row security lets a query use.
+    rows = rows
+      .where(sql<boolean>`w.location_id = any(${[...new Set(locations)]})`)
+      .where(sql<boolean>`(w.location_id, lower(w.name)) in (select * from unnest(${locations}::text[], ${lowerNames}::text[]))`);
+  }
+  return ctx.db.rows(rows) as Promise<Writable[]>;
+}
+
 /** Where watches are made or moved to. */
 export type Spot = Site & { id: string; tenant_id: string; writable: boolean };
 
@@ -146,13 +168,33 @@ export function newNumericId(): number {
 
 /** Inserts watches at locations where the caller may write; see `insertion` for what is left out. */
 export function insertWatches(ctx: Context, rows: readonly StoredWatch[]): Promise<Inserted[]> {
-  const text = JSON.stringify(rows);
+  const text = JSON.stringify(rows.map(bareOf));
   if (reachOf(ctx.who, "watch.write").all) return ctx.db.rows(insertAnywhere({ rows: text, acting: ctx.who.acting.id }));
   return ctx.db.rows(insertion(text, allowsOnLocation(ctx, "watch.write")));
 }
 
 const fixed = new Set<string>(["tenant_id", "id", "numeric_id", "created_at", "created_by"]);
 const changing = storedNames.filter((name) => !fixed.has(name));
+
+/** Watches whose numbers are drawn and whose locations are held; returns the ids of those whose names were free. */
+const insertDrawn = hot<{ rows: string }, { id: string }>("monitoring_insert_drawn_watches", ({ rows }) =>
+  query(sql`insert into monitoring.watch (${list(storedNames)})
+    select ${list(storedNames, "g.")} from jsonb_to_recordset(${rows}::jsonb) as g(${record(stored)})
+    on conflict (tenant_id, location_id, lower(name)) where deleted_at is null do nothing returning id`),
+);
+
+export async function insertDrawnWatches(ctx: Context, rows: readonly StoredWatch[]): Promise<number> {
+  return (await ctx.db.rows(insertDrawn({ rows: JSON.stringify(rows.map(bareOf)) }))).length;
+}
+
+/** Gives watches names that nobody can have, where names change hands within one statement. */
+const parkNames = hot<{ ids: string[] }, never>("monitoring_park_watch_names", ({ ids }) =>
+  query(sql`update monitoring.watch set name = id where id = any(${ids}::text[])`),
+);
+
+export async function parkWatches(ctx: Context, ids: readonly string[]): Promise<void> {
+  await ctx.db.run(parkNames({ ids: [...ids] }));
+}
 
 /** One statement for any number of changed rows; those in `stale` lose the interface list of the test before. */
 const updateAll = hot<{ rows: string; stale: string[] }, never>("monitoring_update_watches", ({ rows, stale }) =>
@@ -165,8 +207,12 @@ const updateAll = hot<{ rows: string; stale: string[] }, never>("monitoring_upda
 );
 
 export async function updateWatches(ctx: Context, rows: readonly StoredWatch[], stale: readonly string[]): Promise<void> {
-  const bare = rows.map((row) => Object.fromEntries(storedNames.map((name) => [name, row[name]])));
-  await ctx.db.run(updateAll({ rows: JSON.stringify(bare), stale: [...stale] }));
+  await ctx.db.run(updateAll({ rows: JSON.stringify(rows.map(bareOf)), stale: [...stale] }));
+}
+
+/** A row without its place, which other tables hold. */
+function bareOf(row: StoredWatch): Record<string, unknown> {
+  return Object.fromEntries(storedNames.map((name) => [name, row[name]]));
 }
 
 /** The interface lists that devices gave at their last tests, by watch. */

@@ -1,5 +1,6 @@
 import { type Static, type TSchema, Type } from "typebox";
 import { id, instant, nullable, object, oneOf, text } from "#kernel/schema";
+import { Place } from "../place/place.ts";
 import { tombstoneOf } from "../tombstone.ts";
 
 export const supportedTypes = ["Bearer", "ADSL", "SDSL"] as const;
@@ -153,17 +154,6 @@ export type WatchWarning = Static<typeof Warning>;
 export type BlockerCode = (typeof blockerCodes)[number];
 
 export const WatchTombstone = tombstoneOf("WatchTombstone", "wch", "locationId", id("loc"));
-
-export const Place = object(
-  {
-    underFolderId: Type.Optional(id("fld", { description: "Where the path begins; the caller's own folder by default." })),
-    path: Type.Optional(Type.Array(text(100), { maxItems: 20 })),
-    location: text(100),
-    createMissing: Type.Optional(Type.Boolean({ description: "Makes the folders and the location that are missing." })),
-  },
-  { title: "Place" },
-);
-export type Place = Static<typeof Place>;
 
 const written = {
   name,

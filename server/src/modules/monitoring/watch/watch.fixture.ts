@@ -4,6 +4,7 @@ import type { Permission } from "#kernel/permissions";
 import { access } from "#modules/access";
 import { directory } from "#modules/directory";
 import { startServer } from "../../../../test/harness.ts";
+import { treeEvents } from "../events.ts";
 import { watchEvents } from "./events.ts";
 import { watchRoutes } from "./routes.ts";
 
@@ -11,7 +12,7 @@ export type World = Awaited<ReturnType<typeof startWorld>>;
 
 export async function startWorld() {
   const server = await startServer({
-    modules: [access, directory, { name: "monitoring", about: "Watches.", routes: watchRoutes, events: watchEvents }],
+    modules: [access, directory, { name: "monitoring", about: "Watches.", routes: watchRoutes, events: [...watchEvents, ...treeEvents] }],
   });
   const P = server.rootId;
   const Q = await server.tenant(P, "partner", "Q");

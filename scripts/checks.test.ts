@@ -1,0 +1,103 @@
+/** Every check must still bite: each gets a copy of the repository with one planted fault, and must name it. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { checks } from "./checks.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const copy = mkdtempSync(join(tmpdir(), "demarc-checks-"));
+after(() => rmSync(copy, { recursive: true, force: true }));
+for (const name of [
+  "server",
+  "scripts",
+  "bench",
+  "openapi",
+  "docs",
+  "package.json",
+  "tsconfig.json",
+  "biome.json",
+  "knip.json",
+  "redocly.yaml",
+  ".spectral.yaml",
+  ".gitignore",
+]) {
+  cpSync(join(root, name), join(copy, name), { recursive: true });
+}
+symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+
+async function outputOf(name: string): Promise<{ code: number | null; output: string }> {
+  const [program, ...args] = checks.find((check) => check.name === name)!.command;
+  const child = spawn(program!, args, { cwd: copy });
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += chunk));
+  child.stderr.on("data", (chunk) => (output += chunk));
+  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { code, output };
+}
+
+async function bites(name: string, says: RegExp): Promise<void> {
+  const { code, output } = await outputOf(name);
+  assert.notEqual(code, 0, `${name} passed`);
+  assert.match(output, says);
+}
+
+test("the type check refuses a route without emits, and a body that is not what the schema says", async () => {
+  writeFileSync(
+    join(copy, "server/src/kernel/planted-types.ts"),
+    `import { Type } from "typebox";
+import { route } from "./contract.ts";
+const about = { path: "/x", versions: "v1+", id: "x", summary: "x", permission: "any", replies: { 200: Type.Object({ a: Type.String() }) } } as const;
+export const noEmits = route({ ...about, method: "POST", run: () => ({ a: "" }) });
+export const wrongReply = route({ ...about, method: "GET", run: () => ({ a: 1 }) });
+`,
+  );
+  const { code, output } = await outputOf("types");
+  assert.notEqual(code, 0);
+  assert.match(output, /planted-types\.ts\(4,/);
+  assert.match(output, /planted-types\.ts\(5,/);
+  rmSync(join(copy, "server/src/kernel/planted-types.ts"));
+});
+
+test("the boundary check refuses a kernel that knows a module, a module that reaches into another, and a schema that imports server code", async () => {
+  writeFileSync(join(copy, "server/src/kernel/planted-kernel.ts"), 'import "../modules/directory/index.ts";\n');
+  writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
+  appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');
+  const { code, output } = await outputOf("boundaries");
+  assert.notEqual(code, 0);
+  for (const rule of ["kernel-knows-no-module", "module-only-by-its-index", "schema-imports-no-server-code"])
+    assert.match(output, new RegExp(rule));
+  rmSync(join(copy, "server/src/kernel/planted-kernel.ts"));
+  rmSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"));
+});
+
+test("the dead-code check names an export that nobody uses", async () => {
+  appendFileSync(join(copy, "server/src/kernel/ids.ts"), "export const plantedDeadCode = 1;\n");
+  await bites("dead code", /plantedDeadCode/);
+});
+
+test("the format and lint check names an unused import and a badly formatted line", async () => {
+  writeFileSync(join(copy, "scripts/planted.ts"), 'import { join } from "node:path"\nexport const  planted = 1\n');
+  await bites("format and lint", /planted\.ts/);
+});
+
+test("the check of generated files names a file that does not match the code", async () => {
+  appendFileSync(join(copy, "docs/errors.md"), "edited by hand\n");
+  await bites("generated files", /docs\/errors\.md is out of date/);
+});
+
+test("both OpenAPI linters refuse an operation whose path parameter is not declared", async () => {
+  writeFileSync(
+    join(copy, "openapi/v1/planted.json"),
+    JSON.stringify({
+      openapi: "3.1.0",
+      info: { title: "x", version: "v1" },
+      servers: [{ url: "/" }],
+      paths: { "/v1/x/{id}": { get: { operationId: "x", summary: "x", responses: { 200: { description: "x" } } } } },
+    }),
+  );
+  await bites("OpenAPI by redocly", /planted\.json/);
+  await bites("OpenAPI by spectral", /planted\.json/);
+});

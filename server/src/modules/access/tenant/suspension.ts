@@ -1,0 +1,51 @@
+/** Suspension of a tenant and all below it (access, section 1). */
+import { sql } from "kysely";
+import { changesOf } from "#kernel/audit";
+import type { Context } from "#kernel/contract";
+import { refuse } from "#kernel/problem";
+import { tenantEvents } from "../events.ts";
+import { access } from "../tables.ts";
+import { itemOf } from "./operations.ts";
+import { findTenant, isAbove, refuseFromWithin, shown, tenantIsRoot } from "./rows.ts";
+import type { Tenant } from "./schema.ts";
+
+/** Suspends or resumes; a tenant that already is so is answered as it is, and nothing is told. */
+export async function setSuspended(
+  ctx: Context,
+  id: string,
+  suspend: boolean,
+  reason: string | null,
+): Promise<Tenant> {
+  const row = await findTenant(ctx, id, "tenant.suspend", "lock");
+  if (row.parent_id === null) throw refuse(tenantIsRoot, { detail: "The provider is not suspended: nobody could resume it." });
+  if (!isAbove(ctx.who, row)) throw refuseFromWithin("status");
+  if (row.status !== (suspend ? "active" : "suspended")) return shown(row, ctx.who);
+  const next = { status: suspend ? "suspended" : "active", status_reason: suspend ? reason : null } as const;
+  await ctx.db.run(
+    access
+      .updateTable("access.tenant")
+      .set({ ...next, updated_at: sql`greatest(updated_at, ${ctx.now})`, version: row.version + 1 })
+      .where("id", "=", row.id),
+  );
+  const after = await findTenant(ctx, row.id, "tenant.read");
+  const [old, resource] = [shown(row, null), shown(after, null)];
+  const changes = changesOf(old, resource, ["status", "statusReason"]);
+  ctx.emit(suspend ? tenantEvents.suspended : tenantEvents.resumed, {
+    tenantId: row.id,
+    subject: row.id,
+    path: `/tenant/${row.id}`,
+    resource,
+    previous: Object.fromEntries(changes.map((change) => [change.field, change.old])),
+    changed: changes.map((change) => change.field),
+  });
+  ctx.audit({
+    tenantId: row.id,
+    type: "tenant",
+    action: suspend ? "suspended" : "resumed",
+    item: itemOf(row),
+    changes,
+    comment: reason ?? undefined,
+  });
+  ctx.forget();
+  return shown(after, ctx.who);
+}
