@@ -117,3 +117,6 @@ grant insert on kernel.outbox to demarc_system;
 create table kernel.generation (one boolean primary key default true check (one), value bigint not null);
 insert into kernel.generation (value) values (1);
 grant select, update on kernel.generation to demarc_server, demarc_system;
+
+-- Whether an empty database has been filled: a first start that was cut short is made anew.
+create table kernel.first_start (one boolean primary key default true check (one), state text not null check (state in ('begun', 'done')));

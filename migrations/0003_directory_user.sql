@@ -15,10 +15,6 @@ create unique index orgunit_root on directory.orgunit (tenant_id) where parent_i
 select kernel.wall('directory.orgunit');
 grant select, insert on directory.orgunit to demarc_system;
 
--- The comparison of user names (directory, A2): fold(s) = NFC(lower(upper(NFC(s)))).
-create function directory.fold(value text) returns text language sql immutable strict parallel safe
-  as $$ select normalize(lower(upper(normalize(value, NFC))), NFC) $$;
-
 create table directory."user" (
   tenant_id text not null references access.tenant (id),
   id text not null primary key,

@@ -25,6 +25,8 @@ create table access.activity (
 ) partition by range (at);
 -- What comes before the first partition or after the last one made: nothing is ever refused for want of a partition.
 create table access.activity_rest partition of access.activity default;
+create index activity_at on access.activity (at, id);
+create index activity_id on access.activity (id);
 create index activity_acting on access.activity (acting_tenant_id, at) where acting_tenant_id <> tenant_id;
 
 -- A call into a tenant below shows in both logs, so the wall admits a row by either tenant.
@@ -64,3 +66,5 @@ begin
 end $$;
 revoke all on function access.turn_activity(date, integer) from public;
 grant execute on function access.turn_activity(date, integer) to demarc_system;
+
+create index audit_list on access.audit (tenant_id, at, position);

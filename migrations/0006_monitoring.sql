@@ -135,6 +135,9 @@ create table monitoring.watch_test (
 );
 select kernel.wall('monitoring.watch_test');
 
+-- For the purge of tombstones.
+grant select, delete on monitoring.watch_test, monitoring.watch, monitoring.location, monitoring.folder to demarc_system;
+
 -- Reports of reconciliations, kept 30 days for the principal that made them (monitoring, 4.3). No secrets.
 create table monitoring.reconcile (
   tenant_id text not null references access.tenant (id),

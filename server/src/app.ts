@@ -2,19 +2,30 @@
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createActivity } from "./kernel/activity.ts";
+import { countingKey } from "./kernel/address.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
-import { createDocuments } from "./kernel/documents.ts";
 import { createDataKeyStore } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
+import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
+import { createAddressGuard } from "./kernel/outbound-guard.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
-import { access, createGate, createTokenCheck, ensureRoot } from "./modules/access/index.ts";
+import {
+  access,
+  createAddressAlarm,
+  createGate,
+  createLastUse,
+  createTokenCheck,
+  createWrongCredentialLimiter,
+  ensureRoot,
+  tellQuota,
+} from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
 import { monitoring } from "./modules/monitoring/index.ts";
 import { notifications } from "./modules/notifications/index.ts";
@@ -46,8 +57,18 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
-  const throttle = createThrottle({ system, now, log });
-  const gate = createGate({ system, now, checkToken: createTokenCheck({ system, settings }), used: () => {}, wrong: () => null });
+  const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
+  const lastUse = createLastUse(system, now, log);
+  const alarm = createAddressAlarm(() => kernel);
+  const wrongCredentials = createWrongCredentialLimiter(() => now().getTime());
+  const gate = createGate({
+    system,
+    now,
+    checkToken: createTokenCheck({ system, settings }),
+    used: lastUse.used,
+    wrong: (address) => wrongCredentials.countWrong(countingKey(address))?.retryAfterSeconds ?? null,
+    addressRefused: alarm.refused,
+  });
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,
@@ -60,9 +81,13 @@ export async function buildApp(parts: AppParts): Promise<App> {
     activity,
     modules: parts.modules ?? modules,
     gate,
+    guard: createAddressGuard({ allow: settings.outboundAllow }),
     forget: async () => gate.forget(),
   };
-  const kernel: Kernel = Object.assign(base, { documents: createDocuments(base), operations: startOperations(base as Kernel) });
+  const kernel: Kernel = Object.assign(base, {
+    documents: createDocuments(base),
+    operations: startOperations(base as Kernel),
+  });
   // No call makes the root tenant, so what modules keep of it is asked for at every start.
   const root = (await gate.tenant(rootId))!;
   await inTransaction(kernel, systemCaller(kernel, root, "start"), (ctx) => ctx.prepareTenant(root));

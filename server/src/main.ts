@@ -2,6 +2,7 @@
 import { mkdirSync } from "node:fs";
 import pino from "pino";
 import { buildApp } from "./app.ts";
+import { dropEverything, fillIfEmpty, firstStartWasCut, greet } from "./first-start.ts";
 import { type Config, ConfigError, readConfig, release } from "./config.ts";
 import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/lifecycle.ts";
 import { startJobs } from "./kernel/jobs.ts";
@@ -46,8 +47,14 @@ async function main(): Promise<void> {
         log: (message, fields) => log.info(fields ?? {}, message),
       });
   const databaseUrl = embedded ? await createNamedDatabase(embedded.url, "demarc") : config.DATABASE_URL;
-  const applied = await migrate(databaseUrl, new URL("../../migrations/", import.meta.url));
+  const migrations = new URL("../../migrations/", import.meta.url);
+  const applied = await migrate(databaseUrl, migrations);
   if (applied.length > 0) log.info({ applied }, "database migrated");
+  if (await firstStartWasCut(databaseUrl)) {
+    log.warn("The first start was cut short before anybody could call: it is made anew.");
+    await dropEverything(databaseUrl);
+    await migrate(databaseUrl, migrations);
+  }
   const app = await buildApp({
     settings: settingsOf(config, config.PORT),
     databaseUrl,
@@ -56,9 +63,10 @@ async function main(): Promise<void> {
     log,
     betaEnabled: config.BETA,
   });
+  const first = await fillIfEmpty(app, databaseUrl, config.DEMO);
   const stopJobs = await startJobs(app.kernel, databaseUrl);
   await app.http.listen({ host: config.HOST, port: config.PORT });
-  console.log(`Demarc listens on ${settingsOf(config, config.PORT).publicUrl}`);
+  greet(app.kernel.settings, first);
 
   let stopping = false;
   async function stop(signal: string): Promise<void> {

@@ -80,8 +80,8 @@ export async function makeUser(
     [tenantId, newId("oun"), at],
   );
   await server.sql(
-    `insert into directory."user" (tenant_id, id, number, username, fullname, email, email_key, default_orgunit_id, created_at, updated_at)
-     select $1, $2, (select coalesce(max(number), 0) + 1 from directory."user" where tenant_id = $1), $3, $3, $4, $4,
+    `insert into directory."user" (tenant_id, id, number, username, username_key, fullname, email, email_key, default_orgunit_id, created_at, updated_at)
+     select $1, $2, (select coalesce(max(number), 0) + 1 from directory."user" where tenant_id = $1), $3, lower($3), $3, $4, $4,
        (select id from directory.orgunit where tenant_id = $1 and parent_id is null), $5, $5`,
     [tenantId, id, username, email, at],
   );

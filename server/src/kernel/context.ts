@@ -138,6 +138,7 @@ function common(kernel: Kernel, caller: Caller) {
     log,
     now,
     secrets: kernel.secrets,
+    settings: kernel.settings,
     documents: kernel.documents,
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),

@@ -9,6 +9,7 @@ import type { Db } from "./db.ts";
 import type { Documents } from "./documents.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
+import type { Settings } from "./kernel.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { LaneName, Principal } from "./principal.ts";
@@ -43,6 +44,7 @@ export type Context = {
   log: Logger;
   now: Date;
   secrets: Secrets;
+  settings: Settings;
   /** Tells of a change of state; stored in the transaction of the change. */
   emit<D extends object>(kind: EventKind<D>, news: EventNews<D>): void;
   /** Records who changed what, in the transaction of the change. Nothing changed: do not call it. */

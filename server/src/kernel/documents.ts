@@ -31,7 +31,7 @@ export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "s
     const documents = (label: string) => services(label).map((service) => `/${label}/openapi/${service}.json`);
     const alias = (label: string) => ({
       label,
-      status: "alias",
+      status: "alias" as const,
       servedBy: newest.label,
       releasedAt: null,
       deprecatedAt: null,

@@ -2,6 +2,7 @@
  * The front door: the route table on Fastify, and one request's way through it. Steps 1-8 (before the body) are in
  * door.ts; here follow body, schema, idempotency, the operation in its transaction, and the reply.
  */
+import { Readable } from "node:stream";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { TSchema } from "typebox";
 import { clientAddress } from "./address.ts";
@@ -203,7 +204,7 @@ async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyRep
     return reply.code(304).header("etag", outcome.headers.etag).send();
   }
   reply.code(outcome.status).headers(outcome.headers);
-  return reply.send(outcome.text ?? undefined);
+  return reply.send(outcome.stream ?? outcome.text ?? undefined);
 }
 
 /** `Prefer` on a route that answers 202: the reply of the finished work, if it ends in the time the caller gives it. */

@@ -3,6 +3,7 @@
  * transaction: they stand or fall together, in any number of processes, whatever is killed when.
  */
 import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
 import { sql } from "kysely";
 import { hot, query, type Transaction } from "./db.ts";
 import type { Visit } from "./door.ts";
@@ -22,8 +23,14 @@ export const idempotencyInProgress = problem(
   "A call with this Idempotency-Key is still running.",
 );
 
-/** A finished reply, as it is sent and as it is kept. */
-export type Outcome = { status: number; text: string | null; headers: Record<string, string>; replayed?: boolean };
+/** A finished reply, as it is sent and as it is kept. `stream`: a reply to a read, made while it is sent; never kept. */
+export type Outcome = {
+  status: number;
+  text: string | null;
+  stream?: Readable;
+  headers: Record<string, string>;
+  replayed?: boolean;
+};
 
 const secretMinutes = 10;
 

@@ -4,6 +4,7 @@ import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
 import type { Documents } from "./documents.ts";
 import type { Operations } from "./operation-runner.ts";
+import type { AddressGuard } from "./outbound-guard.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Throttle } from "./throttle.ts";
@@ -55,6 +56,8 @@ export type Kernel = {
   activity: Activity;
   modules: readonly Module[];
   gate: Gate;
+  /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */
+  guard: AddressGuard;
   operations: Operations;
   documents: Documents;
   /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */

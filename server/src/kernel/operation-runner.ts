@@ -18,7 +18,7 @@ import {
   type OperationStatus,
   type OperationWork,
 } from "./operations.ts";
-import { internalError, Problem } from "./problem.ts";
+import { internalError, Problem, unavailable } from "./problem.ts";
 
 const leaseMs = 60_000;
 const renewMs = 15_000;
@@ -168,10 +168,16 @@ export function startOperations(kernel: Kernel): Operations {
     } finally {
       clearInterval(timer);
     }
-    await end(row, kind, outcome.status, outcome, caller);
+    try {
+      await end(row, kind, outcome.status, outcome, caller);
+    } catch (error) {
+      // What `store` refuses fails the work.
+      if (outcome.status !== "succeeded" || !(error instanceof Problem) || error.kind === unavailable) throw error;
+      await end(row, kind, "failed", { error }, caller);
+    }
   }
 
-  /** Stopping the server leaves the work to its lease; a cancel and a deadline end it. */
+  /** Stopping the server leaves the work to its lease (`queued`); a cancel and a deadline end it. */
   function outcomeOf(
     error: unknown,
     signal: AbortSignal,
@@ -180,6 +186,8 @@ export function startOperations(kernel: Kernel): Operations {
     if (signal.aborted && signal.reason === "stop") return { status: "queued" };
     if (signal.aborted && signal.reason === "cancel") return { status: "cancelled" };
     if (signal.aborted && signal.reason === "deadline") return { status: "expired" };
+    // The database was away: nothing can be ended now. The lease runs out, and the work begins again.
+    if (error instanceof Problem && error.kind === unavailable) return { status: "queued" };
     if (error instanceof Problem) return { status: "failed", error };
     kernel.log.error({ err: error, operation: row.id }, "unexpected error in an operation");
     return { status: "failed", error: new Problem(internalError, { detail: "Something went wrong on our side." }) };
@@ -207,6 +215,7 @@ export function startOperations(kernel: Kernel): Operations {
       who: caller.who,
       signal,
       now: kernel.now,
+      guard: kernel.guard,
       db: kernel.db.in(row.tenant_id),
       transaction: (part) => inTransaction(kernel, { ...caller, now: kernel.now() }, part),
       async progress(done, total, note) {
@@ -242,7 +251,7 @@ export function startOperations(kernel: Kernel): Operations {
       );
       if (!final) return;
       if (status === "succeeded") await outcome.result?.store?.(ctx);
-      else await kind.ended?.(ctx, placeOf(row), status as "failed" | "cancelled" | "expired");
+      else await kind.ended?.(ctx, placeOf(row), status as "failed" | "cancelled" | "expired", outcome.error);
       tellOperation(ctx, final);
     });
   }

@@ -6,8 +6,9 @@ import { type TSchema, Type } from "typebox";
 import type { Context } from "./contract.ts";
 import type { Db } from "./db.ts";
 import { event } from "./events.ts";
+import type { AddressGuard } from "./outbound-guard.ts";
 import type { Principal } from "./principal.ts";
-import { problem } from "./problem.ts";
+import { type Problem, problem } from "./problem.ts";
 import { id, instant, nullable, object, oneOf, text } from "./schema.ts";
 
 export type OperationStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled" | "expired";
@@ -29,13 +30,21 @@ export type OperationKind<I = any> = {
   /** Whether one more may run beside those that run now; the rest wait as `queued`. */
   admits?(candidate: OperationPlace<I>, running: readonly OperationPlace[], now: Date): boolean;
   run(work: OperationWork, input: I): Promise<OperationResult>;
-  /** Runs in the transaction that ends the operation without success. */
-  ended?(ctx: Context, operation: OperationPlace<I>, status: "failed" | "cancelled" | "expired"): Promise<void>;
+  /** Runs in the transaction that ends the operation without success; `error` where it failed. */
+  ended?(
+    ctx: Context,
+    operation: OperationPlace<I>,
+    status: "failed" | "cancelled" | "expired",
+    error?: Problem,
+  ): Promise<void>;
 };
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export type OperationPlace<I = any> = { id: string; kind: string; tenantId: string; subject: string | null; input: I };
 export type OperationStart<I> = { tenantId: string; subject: string | null; input: I };
-/** `url`: path of what came out, below the label. `store` writes it in the transaction of the final state. */
+/**
+ * `url`: path of what came out, below the label. `store` writes it in the transaction of the final state; a Problem that
+ * it throws undoes that, and the operation fails with it instead.
+ */
 export type OperationResult = { url: string | null; data: unknown; store?(ctx: Context): Promise<void> };
 
 /** What running work sees: the principal that started it, with its rights as they are now, and ways to read and write. */
@@ -45,6 +54,7 @@ export type OperationWork = {
   who: Principal;
   signal: AbortSignal;
   now(): Date;
+  guard: AddressGuard;
   db: Db;
   transaction<T>(part: (ctx: Context) => Promise<T>): Promise<T>;
   progress(done: number, total: number | null, note?: string): Promise<void>;

@@ -74,11 +74,17 @@ export async function readPage<O, T>(ctx: Context, input: ListInput, plan: PageP
   const counting = input.count
     ? ctx.db.first<{ total: number }>(plan.from.clearSelect().select(sql<number>`count(*)::int`.as("total")))
     : undefined;
-  const found = (await ctx.db.rows(marked)) as (O & { page_place: unknown[] })[];
+  const [found, counted] = await Promise.all([
+    ctx.db.rows(marked).catch((error: Error & { code?: string }) => {
+      // The values of a cursor that somebody else wrote need not be of their columns' types.
+      throw input.cursor && error.code?.startsWith("22") ? invalid([cursorFault]) : error;
+    }) as Promise<(O & { page_place: unknown[] })[]>,
+    counting,
+  ]);
   const items = await Promise.all(found.slice(0, limit).map((row) => plan.item(row)));
   const last = found.length > limit ? found[limit - 1] : undefined;
   const nextCursor = last ? writeCursor(signature, last.page_place) : null;
-  const total = (await counting)?.total;
+  const total = counted?.total;
   return {
     items,
     nextCursor,
@@ -87,31 +93,30 @@ export async function readPage<O, T>(ctx: Context, input: ListInput, plan: PageP
   };
 }
 
-/** Rows behind a place: (a, b, id) > (x, y, z) with each column's own direction. */
+/**
+ * Rows behind a place: (a, b, id) > (x, y, z) with each column's own direction. The values stand without a type, so that
+ * each is read as its column's: a name may look like an instant.
+ */
 function after(keys: { column: Expression<unknown>; descending: boolean }[], place: unknown[]) {
   const ways = keys.map(({ column, descending }, index) => {
-    const equal = keys.slice(0, index).map((key, before) => sql`${key.column} = ${placed(place[before])}`);
-    const beyond = descending ? sql`${column} < ${placed(place[index])}` : sql`${column} > ${placed(place[index])}`;
+    const equal = keys.slice(0, index).map((key, before) => sql`${key.column} = ${place[before]}`);
+    const beyond = descending ? sql`${column} < ${place[index]}` : sql`${column} > ${place[index]}`;
     return sql`(${sql.join([...equal, beyond], sql` and `)})`;
   });
   return sql<boolean>`(${sql.join(ways, sql` or `)})`;
-}
-
-const isoLike = /^\d{4}-\d\d-\d\dT/;
-function placed(value: unknown) {
-  return typeof value === "string" && isoLike.test(value) ? sql`${value}::timestamptz` : sql`${value}`;
 }
 
 function writeCursor(signature: string, place: unknown[]): string {
   return Buffer.from(JSON.stringify([signature, ...place])).toString("base64url");
 }
 
+const cursorFault: Fault = {
+  parameter: "cursor",
+  rule: "format",
+  message: "The cursor is not one of this list in this order.",
+};
+
 function readCursor(cursor: string, signature: string, length: number): unknown[] {
-  const fault: Fault = {
-    parameter: "cursor",
-    rule: "format",
-    message: "The cursor is not one of this list in this order.",
-  };
   try {
     const [made, ...place]: unknown[] = JSON.parse(Buffer.from(cursor, "base64url").toString());
     if (made === signature && place.length === length && place.every((value) => typeof value !== "object"))
@@ -119,7 +124,7 @@ function readCursor(cursor: string, signature: string, length: number): unknown[
   } catch {
     // not a cursor of ours: refused below
   }
-  throw invalid([fault]);
+  throw invalid([cursorFault]);
 }
 
 /** The caller's own query with the cursor of the next page; the front door puts the label before it. */

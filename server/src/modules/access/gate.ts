@@ -63,6 +63,8 @@ type Parts = {
   used(keyId: string, address: string): void;
   /** Counts a wrong credential of an address; seconds to wait when there were too many. */
   wrong(address: string): number | null;
+  /** A right key came from an address outside its list. */
+  addressRefused(keyId: string, tenant: TenantCard, address: string): void;
 };
 
 export function createGate(parts: Parts): Gate & { forget(): void } {
@@ -71,12 +73,17 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   const cards = new LRUCache<string, TenantCard>({ max: most, ttl: keptMs });
   let epoch = 0;
 
-  /** Loads with nothing stale: what was read before something was taken away is read again. */
-  async function fresh<T>(load: () => Promise<T>): Promise<T> {
+  /**
+   * Loads with nothing stale: what was read before something was taken away is read again. `keep` runs in the same turn
+   * as the check, so that nothing can be taken away between the two.
+   */
+  async function fresh<T>(load: () => Promise<T>, keep: (value: T) => void): Promise<T> {
     for (;;) {
       const before = epoch;
       const value = await load();
-      if (before === epoch) return value;
+      if (before !== epoch) continue;
+      keep(value);
+      return value;
     }
   }
 
@@ -92,9 +99,11 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   async function look(credential: string, digest: Buffer, address: string): Promise<Verdict> {
     const isToken = credential.split(".").length === 3;
-    const value = await fresh(() => (isToken ? byToken(credential) : byKey(digest)));
+    const value = await fresh(
+      () => (isToken ? byToken(credential) : byKey(digest)),
+      (found) => found && known.set(digest.toString("latin1"), found),
+    );
     if (!value) return wrong(address, { ok: false, reason: "unknown", tenantId: null });
-    known.set(digest.toString("latin1"), value);
     return settle(value, address);
   }
 
@@ -104,6 +113,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     if (now().getTime() >= entry.expiresAtMs)
       return wrong(address, { ok: false, reason: "expired", tenantId: verdict.who.tenant.id });
     if (entry.addresses && !inNetworks(address, entry.addresses)) {
+      parts.addressRefused(entry.keyId, verdict.who.tenant, address);
       return wrong(address, { ok: false, reason: "address", tenantId: verdict.who.tenant.id });
     }
     if (verdict.who.via.kind === "key") parts.used(entry.keyId, address);
@@ -198,13 +208,17 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   }
 
   async function load(idOrCode: string): Promise<TenantCard | null> {
-    const value = await fresh(() => system.in("").rows(findLineage(idOrCode)));
-    const card = value.length > 0 ? cardOf(value) : null;
-    if (card) {
-      cards.set(card.id, card);
-      cards.set(card.code, card);
-    }
-    return card;
+    return fresh(
+      async () => {
+        const rows = await system.in("").rows(findLineage(idOrCode));
+        return rows.length > 0 ? cardOf(rows) : null;
+      },
+      (card) => {
+        if (!card) return;
+        cards.set(card.id, card);
+        cards.set(card.code, card);
+      },
+    );
   }
 
   return {

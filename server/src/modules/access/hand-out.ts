@@ -42,7 +42,12 @@ function mayHandOut(who: Principal, permission: Permission, place: Place): boole
   return holdsAt(who, carrying, "key.issue", place) || holdsAt(who, carrying, "client.manage", place);
 }
 
-function holdsAt(who: Principal, grants: readonly Grant[], permission: Permission, { within, lineage }: Place): boolean {
+function holdsAt(
+  who: Principal,
+  grants: readonly Grant[],
+  permission: Permission,
+  { within, lineage }: Place,
+): boolean {
   if (!scopeCovers(who.scopes, permission)) return false;
   return grants.some(
     (grant) =>

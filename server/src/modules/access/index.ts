@@ -7,24 +7,71 @@
  * are dropped, before the reply leaves, by every change that takes something away.
  */
 import type { Module } from "#kernel/contract";
+import { assignmentRoutes } from "./assignment/routes.ts";
+import { clientEvents } from "./client/events.ts";
+import { clientRoutes } from "./client/routes.ts";
+import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEvents } from "./events.ts";
+import { keyEvents } from "./key/events.ts";
+import { keyJobs } from "./key/jobs.ts";
+import { keyRoutes } from "./key/routes.ts";
 import { grantReused, grantRevoked } from "./oauth/events.ts";
 import { oauthJobs } from "./oauth/jobs.ts";
 import { mountOAuth } from "./oauth/mount.ts";
 import { pingRoutes } from "./ping/routes.ts";
+import { planRoutes } from "./plan/routes.ts";
+import { principalRoutes } from "./principal/routes.ts";
 import { signingKeyRotated } from "./signing-key/events.ts";
 import { signingKeyRoutes } from "./signing-key/routes.ts";
 import { signingKeyJobs } from "./signing-key/tend.ts";
+import { tenantRoutes } from "./tenant/routes.ts";
+import { logInEvents } from "./user/events.ts";
+import { userRoutes } from "./user/routes.ts";
 
+export { createAssignment } from "./assignment/operations.ts";
+export { createClient } from "./client/operations.ts";
+export { createKey } from "./key/operations.ts";
+export { hashPassword } from "./password.ts";
+export { createTenant } from "./tenant/create.ts";
 export { createGate } from "./gate.ts";
+export { createWrongCredentialLimiter } from "./guess-guard.ts";
+export { createAddressAlarm } from "./key/address-alarm.ts";
+export { endedUserEvents, keysOfEndedUser } from "./key/ended-user.ts";
+export { createLastUse } from "./key/last-use.ts";
+export { takesLastAdministrator } from "./last-administrator.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
+export { tellQuota } from "./quota.ts";
 export { ensureRoot } from "./root.ts";
-export { isAssignedWithin, timeZoneOf } from "./standing.ts";
+export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
+export { endLogIn, forgetUser } from "./user/end-log-in.ts";
+export { setPassword } from "./user/log-in-row.ts";
 
 export const access: Module = {
   name: "access",
   about: "Tenants, credentials, limits and records.",
-  routes: [...pingRoutes, ...signingKeyRoutes],
-  events: [signingKeyRotated, grantRevoked, grantReused],
-  jobs: [...signingKeyJobs, ...oauthJobs],
+  routes: [
+    ...pingRoutes,
+    ...principalRoutes,
+    ...tenantRoutes,
+    ...planRoutes,
+    ...assignmentRoutes,
+    ...signingKeyRoutes,
+    ...keyRoutes,
+    ...clientRoutes,
+    ...userRoutes,
+  ],
+  events: [
+    ...Object.values(tenantEvents),
+    authPolicyUpdated,
+    ...Object.values(planEvents),
+    ...Object.values(assignmentEvents),
+    ...Object.values(quotaEvents),
+    signingKeyRotated,
+    grantRevoked,
+    grantReused,
+    ...keyEvents,
+    ...clientEvents,
+    ...logInEvents,
+  ],
+  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs],
   mount: mountOAuth,
 };

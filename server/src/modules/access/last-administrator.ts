@@ -7,11 +7,7 @@ import { problem } from "#kernel/problem";
 import { usersWithLogIn } from "#modules/directory";
 import { allowedBy, builtInRoles } from "./roles.ts";
 
-export const lastAdministrator = problem(
-  "last_administrator",
-  409,
-  "The tenant would be left without administrator.",
-);
+export const lastAdministrator = problem("last_administrator", 409, "The tenant would be left without administrator.");
 
 const needed: readonly Permission[] = ["user.write", "role.write"];
 

@@ -5,7 +5,6 @@ import { standardLanes } from "./plan/schema.ts";
 import { access } from "./tables.ts";
 import { featureNames } from "./tenant/schema.ts";
 
-
 export const standardLimits = { maxKeys: 30, maxIntegrationKeys: 100 };
 export const standardAuthPolicy = {
   mfa: "optional",

@@ -3,11 +3,32 @@
  * keeps passwords and credentials by user id and asks here whether a user may act.
  */
 import type { Module } from "#kernel/contract";
+import { userEvents } from "./events.ts";
+import { makeRootUnit } from "./org-unit.ts";
+import { userRoutes } from "./user/routes.ts";
+
+export { userCreated } from "./events.ts";
 
 export { findLogin, type LoginUser, usernameOf } from "./log-in.ts";
-export { type UserStanding, userNameIn, userStanding } from "./standing.ts";
+export { emailKey, fold } from "./names.ts";
+export { rootUnit } from "./org-unit.ts";
+export {
+  knownUsers,
+  tenantOfUser,
+  type UserCard,
+  type UserStanding,
+  userCards,
+  userNameIn,
+  userStanding,
+  usersWithLogIn,
+} from "./standing.ts";
+export { makeUser, type UserToMake } from "./user/make-user.ts";
+export { lockUser } from "./user/rows.ts";
 
 export const directory: Module = {
   name: "directory",
   about: "Users and org units of a tenant.",
+  routes: [...userRoutes],
+  events: [...userEvents],
+  prepareTenant: makeRootUnit,
 };

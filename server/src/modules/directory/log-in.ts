@@ -1,7 +1,7 @@
 /** Log-in names (directory, rule A4.8): who is meant by what a person types. */
-import { domainToASCII } from "node:url";
 import { sql } from "kysely";
 import { type Db, hot, query } from "#kernel/db";
+import { emailKey, fold } from "./names.ts";
 
 export type LoginUser = {
   id: string;
@@ -14,14 +14,14 @@ export type LoginUser = {
 };
 type Found = LoginUser & { byUsername: boolean };
 
-const findByName = hot<{ tenantId: string | null; name: string; emailKey: string; at: Date }, Found>(
+const findByName = hot<{ tenantId: string | null; usernameKey: string; emailKey: string; at: Date }, Found>(
   "find_login",
-  ({ tenantId, name, emailKey, at }) =>
+  ({ tenantId, usernameKey, emailKey, at }) =>
     query(sql`select u.id, u.tenant_id as "tenantId", u.username, u.fullname, u.email,
-        directory.fold(u.username) = directory.fold(${name}) as "byUsername",
+        u.username_key = ${usernameKey} as "byUsername",
         u.is_current and u.log_in_method = 'password' and (u.expires_at is null or u.expires_at > ${at}) as live
       from directory."user" u
-      where u.deleted_at is null and (directory.fold(u.username) = directory.fold(${name}) or u.email_key = ${emailKey})
+      where u.deleted_at is null and (u.username_key = ${usernameKey} or u.email_key = ${emailKey})
         and (${tenantId}::text is null or u.tenant_id = ${tenantId})
       limit 100`),
 );
@@ -32,7 +32,7 @@ const findByName = hot<{ tenantId: string | null; name: string; emailKey: string
  * log in, one of those is returned, so that the try can be recorded. `db` must see all tenants.
  */
 export async function findLogin(db: Db, tenantId: string | null, name: string, at: Date): Promise<LoginUser | null> {
-  const found = await db.rows(findByName({ tenantId, name, emailKey: emailKey(name), at }));
+  const found = await db.rows(findByName({ tenantId, usernameKey: fold(name), emailKey: emailKey(name), at }));
   const live = found.filter((user) => user.live);
   const able = live.length > 0 ? live : found;
   // Within a tenant one user's name may be another's address: the name wins, being the key.
@@ -47,11 +47,4 @@ export async function usernameOf(db: Db, userId: string): Promise<string | undef
     query<{ username: string }>(sql`select username from directory."user" where id = ${userId} and deleted_at is null`),
   );
   return user?.username;
-}
-
-/** As the column `email_key`: lower-cased, the domain as A-label. What is no address has a key that no address has. */
-function emailKey(text: string): string {
-  const at = text.lastIndexOf("@");
-  if (at < 0) return "";
-  return `${text.slice(0, at).toLowerCase()}@${domainToASCII(text.slice(at + 1).toLowerCase())}`;
 }

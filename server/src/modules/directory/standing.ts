@@ -56,3 +56,33 @@ export async function usersWithLogIn(db: Db, tenantId: string, userIds: readonly
   );
   return users.map((user) => user.id);
 }
+
+/** The tenant that a user belongs to; undefined when there is no such user (any more) in reach of `db`. */
+export async function tenantOfUser(db: Db, userId: string): Promise<string | undefined> {
+  const user = await db.first(
+    directory.selectFrom("directory.user").select("tenant_id").where("id", "=", userId).where("deleted_at", "is", null),
+  );
+  return user?.tenant_id;
+}
+
+export type UserCard = { id: string; tenantId: string; username: string; fullname: string; email: string };
+
+/** What other modules show of users, by id; those that are gone or out of reach are absent. */
+export async function userCards(db: Db, userIds: readonly string[]): Promise<ReadonlyMap<string, UserCard>> {
+  if (userIds.length === 0) return new Map();
+  const users = await db.rows(
+    directory
+      .selectFrom("directory.user")
+      .select(["id", "tenant_id as tenantId", "username", "fullname", "email"])
+      .where("id", "in", userIds)
+      .where("deleted_at", "is", null),
+  );
+  return new Map(users.map((user) => [user.id, user]));
+}
+
+/** Those of these ids that are users of the acting tenant or one below. */
+export async function knownUsers(db: Db, ids: readonly string[]): Promise<{ id: string }[]> {
+  return db.rows(
+    directory.selectFrom("directory.user").select("id").where("id", "in", ids).where("deleted_at", "is", null),
+  );
+}

@@ -44,5 +44,4 @@ export type UserRow = {
 export const directory = tables<{
   "directory.orgunit": OrgUnitRow;
   "directory.user": UserRow;
-  "directory.user_number": { tenant_id: string; last: number };
 }>();

@@ -33,7 +33,8 @@ export function treeMatches(alias: "f" | "l", query: TreeQuery): RawBuilder<bool
   const found: RawBuilder<boolean>[] = [];
   if (query.name !== undefined) found.push(sql`${column("name")} = ${query.name}`);
   if (query.numericId) found.push(sql`${column("numeric_id")} = any(${query.numericId}::integer[])`);
-  if (query.reference !== undefined) found.push(sql`${column("reference")} is not distinct from nullif(${query.reference}, '')`);
+  if (query.reference !== undefined)
+    found.push(sql`${column("reference")} is not distinct from nullif(${query.reference}, '')`);
   if (query.tenantId) found.push(sql`${column("tenant_id")} = any(${query.tenantId}::text[])`);
   if (query.updatedSince) found.push(sql`${column("changed_at")} >= ${new Date(query.updatedSince)}::timestamptz`);
   if (query.q) found.push(anyHolds(["name", "reference", "description"].map(column), query.q));

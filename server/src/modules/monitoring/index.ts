@@ -12,12 +12,38 @@ import { treeEvents } from "./events.ts";
 import { folderRoutes } from "./folder/routes.ts";
 import { makeTenantRoot } from "./folder/tenant-root.ts";
 import { importRoutes } from "./import/routes.ts";
+import { purgeTombstones } from "./jobs.ts";
 import { locationRoutes } from "./location/routes.ts";
+import { treeNodes } from "./nodes.ts";
+import { watchEvents } from "./watch/events.ts";
+import { watchRoutes } from "./watch/routes.ts";
+import { activation } from "./watch-status/activation.ts";
+import { watchStatusEvents } from "./watch-status/events.ts";
+import { watchStatusRoutes } from "./watch-status/routes.ts";
+import { watchTested } from "./watch-test/events.ts";
+import { manyTests } from "./watch-test/many-tests.ts";
+import { watchTestRoutes } from "./watch-test/routes.ts";
+import { watchTest } from "./watch-test/test-run.ts";
+
+export { clearContact, moveTenantRoot } from "./folder/tenant-root.ts";
+
+export { importTree } from "./import/operations.ts";
+export { bulkWatches } from "./watch/bulk.ts";
 
 export const monitoring: Module = {
   name: "monitoring",
   about: "Folders, locations and watches.",
-  routes: [...folderRoutes, ...importRoutes, ...locationRoutes],
-  events: [...treeEvents],
+  routes: [
+    ...folderRoutes,
+    ...importRoutes,
+    ...locationRoutes,
+    ...watchRoutes,
+    ...watchTestRoutes,
+    ...watchStatusRoutes,
+  ],
+  events: [...treeEvents, ...watchEvents, watchTested, ...watchStatusEvents],
+  operations: [watchTest, manyTests, activation],
+  jobs: [purgeTombstones],
+  nodes: treeNodes,
   prepareTenant: makeTenantRoot,
 };

@@ -5,8 +5,10 @@ import { hot, query } from "#kernel/db";
 
 // Random, because a sequence would tell tenants of each other's growth. A number that is taken, also one of a thing long
 // removed or of a tenant that this role cannot see, is passed over and drawn again.
-const draw = hot<{ tenantIds: string[]; ids: string[] }, { id: string; numeric_id: number }>("monitoring_draw_numbers", (p) =>
-  query(sql`insert into monitoring.numeric_id (numeric_id, tenant_id, id)
+const draw = hot<{ tenantIds: string[]; ids: string[] }, { id: string; numeric_id: number }>(
+  "monitoring_draw_numbers",
+  (p) =>
+    query(sql`insert into monitoring.numeric_id (numeric_id, tenant_id, id)
     select 1 + floor(random() * 2147483647)::int, made.tenant_id, made.id from unnest(${p.tenantIds}::text[], ${p.ids}::text[]) as made (tenant_id, id)
     on conflict (numeric_id) do nothing returning id, numeric_id`),
 );
@@ -19,7 +21,9 @@ export async function drawNumericIds(
   const numbers = new Map<string, number>();
   while (numbers.size < things.length) {
     const open = things.filter(({ id }) => !numbers.has(id));
-    const drawn = await ctx.db.rows(draw({ tenantIds: open.map(({ tenantId }) => tenantId), ids: open.map(({ id }) => id) }));
+    const drawn = await ctx.db.rows(
+      draw({ tenantIds: open.map(({ tenantId }) => tenantId), ids: open.map(({ id }) => id) }),
+    );
     for (const row of drawn) numbers.set(row.id, row.numeric_id);
   }
   return numbers;

@@ -3,7 +3,13 @@ import { idKind } from "#kernel/ids";
 import { type Fault, referenceNotFound } from "#kernel/problem";
 
 type Place = { pointer: string } | { parameter: string };
-const nouns: Record<string, string> = { fld: "a folder", loc: "a location", wch: "a watch", usr: "a user", tnt: "a tenant" };
+const nouns: Record<string, string> = {
+  fld: "a folder",
+  loc: "a location",
+  wch: "a watch",
+  usr: "a user",
+  tnt: "a tenant",
+};
 
 /** The fault of a value that is no id of this kind; undefined when it has the form of one. */
 export function idFault(prefix: string, value: string, place: Place): Fault | undefined {

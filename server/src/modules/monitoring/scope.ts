@@ -88,7 +88,12 @@ export function homePlace(who: Principal): RawBuilder<number | null> {
   return sql`case when ${top} is not null then greatest(${root}, ${top}) end`;
 }
 
-function within(who: Principal, permission: Permission, tenant: string, locationId: string | null): RawBuilder<boolean> {
+function within(
+  who: Principal,
+  permission: Permission,
+  tenant: string,
+  locationId: string | null,
+): RawBuilder<boolean> {
   return inReach(who, permission, sql.ref(tenant), {
     folder: (ids) => sql`f.path_ids && ${ids}::text[]`,
     location: (ids) => (locationId ? sql`${sql.ref(locationId)} = any(${ids})` : sql`false`),

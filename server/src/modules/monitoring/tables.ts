@@ -102,8 +102,32 @@ export type WatchTestRow = {
   truncated: Generated<boolean>;
 };
 
-export type ReconcileRow = { tenant_id: string; id: string; created_by: string; created_at: Date; summary: unknown; expires_at: Date };
-export type ReconcileItemRow = { tenant_id: string; reconcile_id: string; position: number; outcome: string; applied: string | null; item: unknown };
+export type WatchBatchItemRow = {
+  tenant_id: string;
+  operation_id: string;
+  watch_id: string;
+  test_operation_id: string | null;
+  started: Generated<boolean>;
+  outcome: string | null;
+  code: string | null;
+};
+
+export type ReconcileRow = {
+  tenant_id: string;
+  id: string;
+  created_by: string;
+  created_at: Date;
+  summary: unknown;
+  expires_at: Date;
+};
+export type ReconcileItemRow = {
+  tenant_id: string;
+  reconcile_id: string;
+  position: number;
+  outcome: string;
+  applied: string | null;
+  item: unknown;
+};
 
 /** Queries over this module's tables. */
 export const monitoring = tables<{
@@ -112,6 +136,7 @@ export const monitoring = tables<{
   "monitoring.location": LocationRow;
   "monitoring.watch": WatchRow;
   "monitoring.watch_test": WatchTestRow;
+  "monitoring.watch_batch_item": WatchBatchItemRow;
   "monitoring.reconcile": ReconcileRow;
   "monitoring.reconcile_item": ReconcileItemRow;
 }>();

@@ -3,7 +3,12 @@ import { type TSchema, Type } from "typebox";
 import { id, instant, object } from "#kernel/schema";
 
 /** The schema of a tombstone; `parent` is the member that says where the thing was, such as `folderId`. */
-export function tombstoneOf<const N extends string, const P extends string>(title: N, prefix: string, parent: P, parentSchema: TSchema) {
+export function tombstoneOf<const N extends string, const P extends string>(
+  title: N,
+  prefix: string,
+  parent: P,
+  parentSchema: TSchema,
+) {
   return object(
     {
       id: id(prefix),

@@ -3,6 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { newId } from "#kernel/ids";
 import { startServer } from "../../../test/harness.ts";
+import { clearContact, moveTenantRoot } from "./folder/tenant-root.ts";
+import { purgeTombstones } from "./jobs.ts";
 import { rootFolderOf } from "./scope.ts";
 
 const server = await startServer();
@@ -28,7 +30,18 @@ async function putWatches(tenantId: string, folderId: string): Promise<void> {
   }
 }
 
-type Node = { id: string; name: string; parent_id: string | null; own: string | null; ids: string[]; names: string[]; value: string | null; source: string | null; changed_at: Date; deleted: boolean };
+type Node = {
+  id: string;
+  name: string;
+  parent_id: string | null;
+  own: string | null;
+  ids: string[];
+  names: string[];
+  value: string | null;
+  source: string | null;
+  changed_at: Date;
+  deleted: boolean;
+};
 
 /** Everything below a tenant's root, with what each folder keeps, and what its body and those of things in it show. */
 async function snapshot(tenantId: string) {
@@ -40,7 +53,9 @@ async function snapshot(tenantId: string) {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const placed = (node: Node): Pick<Node, "ids" | "names" | "value" | "source"> => {
     const parent = node.parent_id ? byId.get(node.parent_id) : undefined;
-    const above = parent ? placed(parent) : { ids: [rootFolderOf(server.rootId)], names: ["Provider"], value: null, source: null };
+    const above = parent
+      ? placed(parent)
+      : { ids: [rootFolderOf(server.rootId)], names: ["Provider"], value: null, source: null };
     return {
       ids: [...above.ids, node.id],
       names: [...above.names, node.name],
@@ -52,7 +67,11 @@ async function snapshot(tenantId: string) {
   for (const node of nodes) {
     const { ids, names, value, source } = node;
     assert.deepEqual({ ids, names, value, source }, placed(node), `${node.name} keeps what its parents say`);
-    if (!node.deleted) shown.set(node.id, { body: JSON.stringify([names, node.parent_id, node.own]), changedAt: node.changed_at.getTime() });
+    if (!node.deleted)
+      shown.set(node.id, {
+        body: JSON.stringify([names, node.parent_id, node.own]),
+        changedAt: node.changed_at.getTime(),
+      });
   }
   const things = await server.sql(
     `select l.id, l.folder_id, l.changed_at, null as own, false as watch from monitoring.location l where l.tenant_id = $1
@@ -68,7 +87,11 @@ async function snapshot(tenantId: string) {
   return { nodes: nodes.filter((node) => !node.deleted), shown, watches };
 }
 
-const step = fc.record({ kind: fc.constantFrom("make", "make", "rename", "move", "move", "reference", "reference", "fill", "remove"), a: fc.nat(50), b: fc.nat(50) });
+const step = fc.record({
+  kind: fc.constantFrom("make", "make", "rename", "move", "move", "reference", "reference", "fill", "remove"),
+  a: fc.nat(50),
+  b: fc.nat(50),
+});
 
 test("after any changes each folder keeps the path and reference that its parents give it, and changedAt moved exactly where a body changed", async () => {
   let runs = 0;
@@ -88,11 +111,15 @@ test("after any changes each folder keeps the path and reference that its parent
         const path = `/v1/folder/${one.id}`;
         const customerReference = b % 3 === 0 ? null : `C-${b % 4}`;
         const answer =
-          kind === "make" ? await server.post("/v1/folder", { name: `n${b}`, parentFolderId: one.id, customerReference }, { key })
-          : kind === "rename" ? await server.patch(path, { name: `r${b % 5}` }, { key })
-          : kind === "move" ? await server.patch(path, { parentFolderId: other.id }, { key })
-          : kind === "reference" ? await server.patch(path, { customerReference, ...(a % 2 ? { name: `m${a}` } : {}) }, { key })
-          : await server.delete(path, { key });
+          kind === "make"
+            ? await server.post("/v1/folder", { name: `n${b}`, parentFolderId: one.id, customerReference }, { key })
+            : kind === "rename"
+              ? await server.patch(path, { name: `r${b % 5}` }, { key })
+              : kind === "move"
+                ? await server.patch(path, { parentFolderId: other.id }, { key })
+                : kind === "reference"
+                  ? await server.patch(path, { customerReference, ...(a % 2 ? { name: `m${a}` } : {}) }, { key })
+                  : await server.delete(path, { key });
         assert.ok(answer.status < 300 || answer.status === 409, answer.text);
         const after = await snapshot(tenantId);
         let touched = 0;
@@ -103,13 +130,15 @@ test("after any changes each folder keeps the path and reference that its parent
           if (moved && after.watches.has(id)) touched++;
         }
         if (answer.status === 200) {
-          const [news] = await server.sql("select data from kernel.outbox where request_id = $1", [answer.headers.get("x-request-id")]);
+          const [news] = await server.sql("select data from kernel.outbox where request_id = $1", [
+            answer.headers.get("x-request-id"),
+          ]);
           assert.equal(news?.data.affectedWatches ?? 0, touched);
         }
         before = after;
       }
     }),
-    { numRuns: 12 },
+    { numRuns: 8 },
   );
 });
 
@@ -117,7 +146,9 @@ test("ten folders made below one that is renamed meanwhile all have its new path
   const tenantId = await server.tenant(server.rootId, "customer", "Race");
   const top = (await server.post("/v1/folder", { name: "old", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
   const mid = (await server.post("/v1/folder", { name: "mid", parentFolderId: top.id }, { key })).body;
-  const makes = Array.from({ length: 10 }, (_, n) => server.post("/v1/folder", { name: `n${n}`, parentFolderId: mid.id }, { key }));
+  const makes = Array.from({ length: 10 }, (_, n) =>
+    server.post("/v1/folder", { name: `n${n}`, parentFolderId: mid.id }, { key }),
+  );
   const renames = ["a", "b", "new"].map((name) => server.patch(`/v1/folder/${top.id}`, { name }, { key }));
   for (const answer of await Promise.all([...makes, ...renames])) assert.ok(answer.status < 300, answer.text);
   await snapshot(tenantId);
@@ -125,7 +156,9 @@ test("ten folders made below one that is renamed meanwhile all have its new path
 
 test("of two moves that would make a circle together one is refused", async () => {
   const tenantId = await server.tenant(server.rootId, "customer", "Circle");
-  const [one, two] = await Promise.all(["one", "two"].map((name) => server.post("/v1/folder", { name, parentFolderId: rootFolderOf(tenantId) }, { key })));
+  const [one, two] = await Promise.all(
+    ["one", "two"].map((name) => server.post("/v1/folder", { name, parentFolderId: rootFolderOf(tenantId) }, { key })),
+  );
   const answers = await Promise.all([
     server.patch(`/v1/folder/${one!.body.id}`, { parentFolderId: two!.body.id }, { key }),
     server.patch(`/v1/folder/${two!.body.id}`, { parentFolderId: one!.body.id }, { key }),
@@ -137,7 +170,8 @@ test("of two moves that would make a circle together one is refused", async () =
 test("of a folder's removal and a child's making at once, one is refused", async () => {
   const tenantId = await server.tenant(server.rootId, "customer", "Vanish");
   for (let round = 0; round < 8; round++) {
-    const top = (await server.post("/v1/folder", { name: "top", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
+    const top = (await server.post("/v1/folder", { name: "top", parentFolderId: rootFolderOf(tenantId) }, { key }))
+      .body;
     const [removed, made] = await Promise.all([
       server.delete(`/v1/folder/${top.id}`, { key }),
       server.post("/v1/location", { name: "child", folderId: top.id }, { key }),
@@ -154,11 +188,100 @@ test("23. another reference of the root reaches the watches below in the same st
   server.clock.advance(1_000);
   const answer = await server.patch(`/v1/folder/${root}`, { customerReference: "C-18" }, { key });
   assert.equal(answer.status, 200);
-  const news = await server.sql("select type, subject, data from kernel.outbox where request_id = $1", [answer.headers.get("x-request-id")]);
-  assert.deepEqual(news.map((one) => [one.type, one.subject, one.data.affectedWatches, one.data.changed, one.data.previous]), [
-    ["demarc.monitoring.folder.updated", root, 1, ["customerReference"], { customerReference: null }],
+  const news = await server.sql("select type, subject, data from kernel.outbox where request_id = $1", [
+    answer.headers.get("x-request-id"),
   ]);
-  const rows = await server.sql("select customer_reference as own, changed_at = $2 as changed, updated_at = $2 as updated from monitoring.watch where tenant_id = $1 order by own nulls first", [tenantId, server.clock.now()]);
-  assert.deepEqual(rows, [{ own: null, changed: true, updated: false }, { own: "OWN", changed: false, updated: false }]);
+  assert.deepEqual(
+    news.map((one) => [one.type, one.subject, one.data.affectedWatches, one.data.changed, one.data.previous]),
+    [["demarc.monitoring.folder.updated", root, 1, ["customerReference"], { customerReference: null }]],
+  );
+  const rows = await server.sql(
+    "select customer_reference as own, changed_at = $2 as changed, updated_at = $2 as updated from monitoring.watch where tenant_id = $1 order by own nulls first",
+    [tenantId, server.clock.now()],
+  );
+  assert.deepEqual(rows, [
+    { own: null, changed: true, updated: false },
+    { own: "OWN", changed: false, updated: false },
+  ]);
   await snapshot(tenantId);
+});
+
+test("tombstones are kept for 24 months, then they are gone with all that was in them, and their numbers stay used", async () => {
+  const tenantId = await server.tenant(server.rootId, "customer", "Purge");
+  const top = (await server.post("/v1/folder", { name: "top", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
+  const child = (await server.post("/v1/folder", { name: "child", parentFolderId: top.id }, { key })).body;
+  await putWatches(tenantId, child.id);
+  const at = server.clock.now();
+  await server.sql("update monitoring.watch set deleted_at = $2, deleted_by = 'test' where tenant_id = $1", [
+    tenantId,
+    at,
+  ]);
+  const [site] = await server.sql("select id from monitoring.location where tenant_id = $1", [tenantId]);
+  for (const path of [`location/${site.id}`, `folder/${child.id}`, `folder/${top.id}`])
+    assert.equal((await server.delete(`/v1/${path}`, { key })).status, 204);
+  const left = async () =>
+    (
+      await server.sql(
+        "select (select count(*) from monitoring.folder where tenant_id = $1) + (select count(*) from monitoring.location where tenant_id = $1) + (select count(*) from monitoring.watch where tenant_id = $1) as n",
+        [tenantId],
+      )
+    )[0].n;
+  const dueAt = new Date(at);
+  dueAt.setUTCMonth(dueAt.getUTCMonth() + 24);
+  server.clock.set(dueAt);
+  await purgeTombstones.run(server.kernel);
+  assert.equal(Number(await left()), 6);
+  server.clock.advance(1_000);
+  await purgeTombstones.run(server.kernel);
+  assert.equal(Number(await left()), 1, "the root alone");
+  assert.equal(
+    (
+      await server.sql("select from monitoring.numeric_id where numeric_id = any($1)", [
+        [top.numericId, child.numericId],
+      ])
+    ).length,
+    2,
+  );
+});
+
+test("a tenant that moves takes its folders along: paths, and changedAt of all below", async () => {
+  const partner = await server.tenant(server.rootId, "partner", "Partner");
+  const tenantId = await server.tenant(server.rootId, "customer", "Mover");
+  const top = (await server.post("/v1/folder", { name: "top", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
+  await putWatches(tenantId, top.id);
+  server.clock.advance(1_000);
+  for (let times = 0; times < 2; times++)
+    await server.as(server.rootId, (ctx) => moveTenantRoot(ctx, tenantId, partner));
+  const { body } = await server.get(`/v1/folder/${top.id}`, { key });
+  assert.deepEqual([body.path, body.changedAt], [["Partner", "Mover", "top"], server.clock.now().toISOString()]);
+  assert.equal(
+    (await server.get(`/v1/folder/${rootFolderOf(tenantId)}`, { key })).body.parentFolderId,
+    rootFolderOf(partner),
+  );
+  const [{ n }] = await server.sql(
+    "select count(*)::int as n from monitoring.watch where tenant_id = $1 and changed_at = $2",
+    [tenantId, server.clock.now()],
+  );
+  assert.equal(n, 2);
+  const entries = await server.sql("select changes from access.audit where item_id = $1 and action = 'updated'", [
+    rootFolderOf(tenantId),
+  ]);
+  assert.equal(entries.length, 1);
+});
+
+test("a removed user is no folder's contact any more, and both records say so", async () => {
+  const tenantId = await server.tenant(server.rootId, "customer", "Contact");
+  const userId = newId("usr");
+  const top = (await server.post("/v1/folder", { name: "top", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
+  await server.sql("update monitoring.folder set contact_user_id = $1 where id = $2", [userId, top.id]);
+  await server.as(tenantId, (ctx) => clearContact(ctx, userId));
+  assert.equal((await server.get(`/v1/folder/${top.id}`, { key })).body.contactUserId, null);
+  const entries = await server.sql(
+    "select item_id, changes from access.audit where changes::text like '%' || $1 || '%' or item_id = $1 order by position",
+    [userId],
+  );
+  assert.deepEqual(entries, [
+    { item_id: top.id, changes: [{ field: "contactUserId", old: userId, new: null }] },
+    { item_id: userId, changes: [{ field: "contactOf", old: top.id, new: null }] },
+  ]);
 });

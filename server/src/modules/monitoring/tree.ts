@@ -43,7 +43,17 @@ export async function lockTree(ctx: Pick<Context, "db" | "who">, folderId: strin
   await ctx.db.run(lock({ folderId, lineage: ctx.who.acting.lineage, alone }));
 }
 
-type Reshape = { id: string; places: number; oldIds: string[]; ids: string[]; names: string[]; reference: string | null; source: string | null; moved: boolean; now: Date };
+type Reshape = {
+  id: string;
+  places: number;
+  oldIds: string[];
+  ids: string[];
+  names: string[];
+  reference: string | null;
+  source: string | null;
+  moved: boolean;
+  now: Date;
+};
 
 const reshapeFolders = hot<Reshape, never>("monitoring_reshape_folders", (p) => {
   const inherits = sql`(effective_reference_folder_id is null or effective_reference_folder_id = any(${p.oldIds}::text[]))`;
@@ -76,7 +86,11 @@ const touchWatches = hot<Pick<Reshape, "id" | "source" | "moved" | "now">, never
  * Brings all below a folder up to date after its own row was written. Returns the number of watches whose body changed.
  * The caller holds the tree alone.
  */
-export async function reshapeBelow(ctx: Pick<Context, "db" | "now">, before: FolderRow, after: FolderRow): Promise<number> {
+export async function reshapeBelow(
+  ctx: Pick<Context, "db" | "now">,
+  before: FolderRow,
+  after: FolderRow,
+): Promise<number> {
   const moved = before.path_ids.join() !== after.path_ids.join() || before.name !== after.name;
   const referenced =
     before.effective_reference !== after.effective_reference ||

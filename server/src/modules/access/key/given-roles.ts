@@ -64,7 +64,8 @@ export async function readRoles(
       faults.push(referenceNotFound({ pointer: `${pointer}/within/id` }));
     }
     const name = `${roleId} ${within.kind} ${within.id}`;
-    if (seen.has(name)) faults.push({ pointer, rule: "not_unique", message: "This role is given twice at this place." });
+    if (seen.has(name))
+      faults.push({ pointer, rule: "not_unique", message: "This role is given twice at this place." });
     seen.add(name);
     roles.push({ roleId, within, permissions: heldWithin(held ?? new Set(), within.kind), lineage: lineage ?? own });
   }

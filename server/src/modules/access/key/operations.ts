@@ -4,7 +4,7 @@ import type { Context } from "#kernel/contract";
 import type { EventKind } from "#kernel/events";
 import { idKind, newId } from "#kernel/ids";
 import { readPage } from "#kernel/page";
-import { type Fault, invalid, notFound, problem, referenceNotFound, refuse, stale } from "#kernel/problem";
+import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
 import { userNameIn, userStanding } from "#modules/directory";
 import { requireMayHandOut } from "../hand-out.ts";
 import { requireRecentLogIn } from "../step-up.ts";
@@ -13,7 +13,7 @@ import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated
 import { expiryFaults, readNetworks, scopeFaults, titleFaults } from "./faults.ts";
 import { heldBy, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
 import { requirePlace, requireTitle, titleTaken } from "./place.ts";
-import { lockKey, matches, requireMayIssue } from "./rights.ts";
+import { lockKey, requireMayIssue, requireVersion } from "./rights.ts";
 import { addSecret, rotateSecret } from "./rotation.ts";
 import { type KeyFound, keyOf, keyTag, readKey, tellOfKey, visibleKeys, withParts } from "./rows.ts";
 import type { IssuedKey, Key, KeyChange, NewKey, Rotation } from "./schema.ts";
@@ -118,9 +118,12 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
       .returning("id"),
   );
   if (!made) throw await titleTaken(ctx, { tenant_id: tenantId, kind, user_id: input.userId ?? null }, title);
-  const secret = await addSecret(ctx, { kind: "key", tenantId, id });
-  await storeRoles(ctx, { tenantId, kind: "key", id }, [], roles);
-  const row = await readKey(ctx, id);
+  // Sent at once, run in order.
+  const [secret, , row] = await Promise.all([
+    addSecret(ctx, { kind: "key", tenantId, id }),
+    storeRoles(ctx, { tenantId, kind: "key", id }, [], roles),
+    readKey(ctx, id),
+  ]);
   const key = keyOf(row);
   tellOfKey(ctx, keyCreated as EventKind, key);
   record(ctx, "created", null, key);
@@ -151,7 +154,8 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
     const message = `A ${kind} key has no ${barred}.`;
     faults.push({ pointer: `/${barred}`, rule: "not_supported", message });
   }
-  if (kind === "personal" && !userId) faults.push({ pointer: "/userId", rule: "required", message: "userId is missing." });
+  if (kind === "personal" && !userId)
+    faults.push({ pointer: "/userId", rule: "required", message: "userId is missing." });
   if (!userId) return faults;
   const pointer = `/${needed}`;
   if (idKind(userId) !== "usr")
@@ -163,14 +167,10 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
   return name !== undefined && standing?.live ? faults : [...faults, referenceNotFound({ pointer })];
 }
 
-function requireFresh(ctx: Context, row: KeyFound): void {
-  if (!matches(ctx, row.version)) throw refuse(stale);
-}
-
 /** Changes a key; absent members keep, null clears. */
 export async function updateKey(ctx: Context, keyId: string, change: KeyChange): Promise<Tagged<Key>> {
   const row = await lockKey(ctx, keyId, "key.manage");
-  requireFresh(ctx, row);
+  requireVersion(ctx, row);
   const before = keyOf(row);
   const { networks, faults: networkFaults } = readNetworks(change.allowedAddresses ?? before.allowedAddresses);
   const given = change.roles && (await changedRoles(ctx, row, change.roles));
@@ -240,7 +240,11 @@ async function changedRoles(ctx: Context, row: KeyFound, roles: NonNullable<KeyC
     requireRecentLogIn(ctx);
     return readRoles(ctx, { tenantId: row.tenant_id, kind: "key", integration: row.kind === "integration" }, roles);
   }
-  const fault: Fault = { pointer: "/roles", rule: "not_supported", message: `A ${row.kind} key has no roles of its own.` };
+  const fault: Fault = {
+    pointer: "/roles",
+    rule: "not_supported",
+    message: `A ${row.kind} key has no roles of its own.`,
+  };
   return { roles: [] as ReadRole[], faults: [fault] };
 }
 
@@ -291,7 +295,7 @@ export async function rotateKey(ctx: Context, keyId: string, input: Rotation | u
 export async function deleteKey(ctx: Context, keyId: string): Promise<void> {
   const row = await lockKey(ctx, keyId, "key.manage", "all");
   if (row.deleted_at !== null) return;
-  requireFresh(ctx, row);
+  requireVersion(ctx, row);
   await endKey(ctx, row);
 }
 

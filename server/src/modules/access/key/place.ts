@@ -12,7 +12,11 @@ export const keyLimitReached = problem("key_limit_reached", 409, "There is no pl
 const personalKeys = 5;
 
 /** Counts under the lock, so that no race makes one key too many; expired and disabled ones count. */
-export async function requirePlace(ctx: Context, kind: NonNullable<NewKey["kind"]>, userId: string | null): Promise<void> {
+export async function requirePlace(
+  ctx: Context,
+  kind: NonNullable<NewKey["kind"]>,
+  userId: string | null,
+): Promise<void> {
   const tenantId = ctx.who.acting.id;
   let keys = access
     .selectFrom("access.key")

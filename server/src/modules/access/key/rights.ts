@@ -2,7 +2,7 @@
 import type { Context } from "#kernel/contract";
 import type { Permission } from "#kernel/permissions";
 import { holdsIn, lacking, scopeCovers } from "#kernel/principal";
-import { notFound, refuse } from "#kernel/problem";
+import { notFound, refuse, stale } from "#kernel/problem";
 import { isForDeskKeysOnly } from "../hand-out.ts";
 import { access } from "../tables.ts";
 import { type KeyFound, visibleKeys, withParts } from "./rows.ts";
@@ -34,15 +34,20 @@ export async function lockKey(
   which: "living" | "all" = "living",
 ): Promise<KeyFound> {
   const [row, seen] = await Promise.all([
-    ctx.db.first(withParts(visibleKeys(ctx, permission, which), ctx.now).where("k.id", "=", keyId).forNoKeyUpdate("k")),
+    ctx.db.first(
+      withParts(visibleKeys(ctx, permission, which), ctx.now)
+        .where("k.id", "=", keyId)
+        .forNoKeyUpdate("k"),
+    ),
     ctx.db.first(visibleKeys(ctx, "key.read", which).select("k.id").where("k.id", "=", keyId)),
   ]);
   if (row) return row;
   throw seen ? lacking(permission) : refuse(notFound);
 }
 
-/** Of `If-Match` the version counts, not the use. */
-export function matches(ctx: Context, version: number): boolean {
+/** Of `If-Match` the version counts, not the use: `"<version>-<use>"`. */
+export function requireVersion(ctx: Context, { version }: { version: number }): void {
   const { ifMatch } = ctx.call;
-  return !ifMatch || ifMatch.some((tag) => tag === "*" || new RegExp(`^"${version}-\\d+"$`).test(tag));
+  if (ifMatch && !ifMatch.some((tag) => tag === "*" || new RegExp(`^"${version}-\\d+"$`).test(tag)))
+    throw refuse(stale);
 }

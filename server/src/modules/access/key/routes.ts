@@ -35,7 +35,7 @@ export const keyRoutes = [
     versions: "v1+",
     id: "getKey",
     summary: "Read a key",
-    description: "`ETag` is `\"<version>-<use>\"`: it changes when the key is used, which makes no edit stale.",
+    description: '`ETag` is `"<version>-<use>"`: it changes when the key is used, which makes no edit stale.',
     permission: "key.read",
     replies: { 200: Key },
     run: async (ctx, { params }) => {

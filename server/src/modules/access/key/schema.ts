@@ -40,7 +40,10 @@ export const newRolesSchema = Type.Array(
 );
 export type NewRole = Static<typeof newRolesSchema>[number];
 export const Secret = object({
-  hint: Type.String({ description: "The part that may be shown: it stands in logs too.", examples: ["dmk_AbCdEf0123"] }),
+  hint: Type.String({
+    description: "The part that may be shown: it stands in logs too.",
+    examples: ["dmk_AbCdEf0123"],
+  }),
   createdAt: instant,
   expiresAt: nullable(instant),
 });

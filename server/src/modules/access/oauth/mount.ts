@@ -103,7 +103,7 @@ function sendError(kernel: Kernel, request: FastifyRequest, reply: FastifyReply,
     kernel.log.error({ err: error, requestId: visit.requestId, route: request.routeOptions.url }, "unexpected error");
   }
   visit.code = refusal.code;
-  reply.code(refusal.status).headers(refusal.headers);
+  reply.code(refusal.status).headers({ "cache-control": "no-store", pragma: "no-cache", ...refusal.headers });
   sendJson(reply, refusal.body(visit.requestId));
 }
 

@@ -2,7 +2,6 @@
 import type { FastifyRequest } from "fastify";
 import { inTransaction } from "#kernel/context";
 import type { TenantCard } from "#kernel/principal";
-import { userStanding } from "#modules/directory";
 import { asActor, callerOf } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { OAuthError } from "./error.ts";
@@ -36,10 +35,10 @@ export async function refreshGrant(
   if (found.ended_at !== null || now >= found.token_expires_at || now >= found.expires_at) {
     throw new OAuthError("invalid_grant", refusal);
   }
-  const user = await userStanding(kernel.system.in(""), found.user_id, now);
-  if (!user?.live) throw new OAuthError("invalid_grant", refusal);
-  visit.who = asActor(tenant, { kind: "user", id: found.user_id, name: user.name }, client.id);
   requireOpenTenant(tenant, client.id);
+  const user = await kernel.gate.principalOf({ kind: "user", id: found.user_id }, tenant.id);
+  if (!user) throw new OAuthError("invalid_grant", refusal);
+  visit.who = asActor(tenant, user.actor, client.id);
   if (client.public) charge(server, found.user_id);
 
   const scopes = readScope(form.get("scope"), found.scopes);

@@ -12,6 +12,7 @@ import {
   type GuessGuard,
   type WrongCredentialLimiter,
 } from "../guess-guard.ts";
+import { keepGuard } from "../log-in-guard.ts";
 import { createSigner, type Signer } from "../signing-key/signer.ts";
 import { access } from "../tables.ts";
 import { createTokenReader, type TokenReader } from "./access-token.ts";
@@ -38,7 +39,7 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
     kernel,
     signer: createSigner(kernel),
     readToken: createTokenReader(kernel),
-    guard: createGuessGuard(now, loginSuccesses(kernel)),
+    guard: keepGuard(kernel, createGuessGuard(now, loginSuccesses(kernel))),
     wrongSecrets: createWrongCredentialLimiter(now),
     aside(work) {
       const guarded = work

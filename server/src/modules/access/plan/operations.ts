@@ -14,7 +14,16 @@ import { filterFaults } from "../reference.ts";
 import { access, type PlanRow } from "../tables.ts";
 import { tenantKind } from "../tenant/kind.ts";
 import { visibleTenants } from "../tenant/rows.ts";
-import { figureNames, type Lanes, type LanesChange, laneNames, type NewPlan, Plan, type PlanChange, standardLanes } from "./schema.ts";
+import {
+  figureNames,
+  type Lanes,
+  type LanesChange,
+  laneNames,
+  type NewPlan,
+  Plan,
+  type PlanChange,
+  standardLanes,
+} from "./schema.ts";
 
 export const planNameTaken = problem("plan_name_taken", 409, "A plan of this name already exists in the tenant.");
 export const planInUse = problem("plan_in_use", 409, "Tenants have this plan.");
@@ -108,7 +117,12 @@ export async function updatePlan(ctx: Context, planId: string, input: PlanChange
     .run(
       access
         .updateTable("access.plan")
-        .set({ name: after.name, lanes: JSON.stringify(lanes) as never, updated_at: updatedAt, version: row.version + 1 })
+        .set({
+          name: after.name,
+          lanes: JSON.stringify(lanes) as never,
+          updated_at: updatedAt,
+          version: row.version + 1,
+        })
         .where("id", "=", planId),
     )
     .catch((error) => {
@@ -140,9 +154,7 @@ export async function deletePlan(ctx: Context, planId: string): Promise<void> {
 async function lockPlan(ctx: Context, planId: string): Promise<Row> {
   const row = await ctx.db.first(visiblePlans(ctx).selectAll("p").where("p.id", "=", planId).forUpdate("p"));
   if (!row) throw refuse(notFound);
-  const managed = await ctx.db.first(
-    visiblePlans(ctx, "plan.manage").select("p.id").where("p.id", "=", planId),
-  );
+  const managed = await ctx.db.first(visiblePlans(ctx, "plan.manage").select("p.id").where("p.id", "=", planId));
   if (!managed) throw lacking("plan.manage");
   return row;
 }

@@ -72,9 +72,11 @@ export async function updateTenant(ctx: Context, id: string, change: TenantChang
   refuseFromBelow(ctx, row, change);
   await checkSettings(ctx, change, row.parent_id === null ? row.lineage : row.lineage.slice(1));
   if (change.planId === null && row.parent_id === null) {
-    throw invalid([{ pointer: "/planId", rule: "required", message: "Nobody is above the provider: it needs a plan of its own." }]);
+    throw invalid([
+      { pointer: "/planId", rule: "required", message: "Nobody is above the provider: it needs a plan of its own." },
+    ]);
   }
-  const next: Partial<TenantFound> = {
+  const next = {
     name: change.name ?? row.name,
     code: change.code ?? row.code,
     reference: change.reference === undefined ? row.reference : change.reference,
@@ -83,7 +85,7 @@ export async function updateTenant(ctx: Context, id: string, change: TenantChang
     features: { ...row.features, ...change.features },
     limits: { ...row.limits, ...change.limits },
   };
-  const changes = changesOf(settings(row), settings({ ...row, ...next }), fields);
+  const changes = changesOf(settings(row), settings(next), fields);
   if (changes.length === 0) return before;
   await write(ctx, row, next);
   const after = await findTenant(ctx, row.id, "tenant.read");
@@ -137,7 +139,9 @@ export async function checkSettings(
   if (faults.length > 0) throw invalid(faults);
 }
 
-async function write(ctx: Context, row: TenantFound, next: Partial<TenantFound>): Promise<void> {
+type Settings = Pick<TenantFound, "name" | "code" | "reference" | "time_zone" | "plan_id" | "features" | "limits">;
+
+async function write(ctx: Context, row: TenantFound, next: Settings): Promise<void> {
   const statement = access
     .updateTable("access.tenant")
     .set({
@@ -152,7 +156,7 @@ async function write(ctx: Context, row: TenantFound, next: Partial<TenantFound>)
     await ctx.db.run(statement);
   } catch (error) {
     // The siblings are behind the wall, so only the unique indexes know them.
-    if (violates(error, "tenant_name")) throw nameTaken(next.name!);
+    if (violates(error, "tenant_name")) throw nameTaken(next.name);
     if (violates(error, "tenant_code_key")) throw refuse(tenantCodeTaken);
     if (violates(error, "tenant_reference")) throw refuse(tenantExists);
     throw error;
@@ -164,7 +168,7 @@ export function nameTaken(name: string) {
 }
 
 /** What a tenant was given, for the audit trail. */
-function settings(row: TenantFound): Record<string, unknown> {
+function settings(row: Settings): Record<string, unknown> {
   return {
     name: row.name,
     code: row.code,
@@ -181,7 +185,9 @@ export function itemOf(row: Pick<TenantFound, "id" | "name">) {
 }
 
 function tellChange(ctx: Context, row: TenantFound, after: TenantFound): void {
-  const changed = changesOf(settings(row), settings(after), fields).map(({ field }) => field as (typeof fields)[number]);
+  const changed = changesOf(settings(row), settings(after), fields).map(
+    ({ field }) => field as (typeof fields)[number],
+  );
   const [old, resource] = [shown(row, null), shown(after, null)];
   for (const kind of [tenantEvents.updated, tenantEvents.featuresChanged, tenantEvents.planChanged]) {
     const told = changed.filter((field) => (toldBy[field] ?? tenantEvents.updated) === kind);

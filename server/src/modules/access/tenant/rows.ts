@@ -35,7 +35,12 @@ export async function findTenant(
 ): Promise<TenantFound> {
   const id = idOrSelf === "self" ? ctx.who.acting.id : idOrSelf;
   const reach = sql<boolean>`(${inReach(ctx.who, "tenant.read", sql.ref("t.id"))} or ${inReach(ctx.who, permission, sql.ref("t.id"))})`;
-  const rows = access.selectFrom("access.tenant as t").where("t.id", "=", id).where(reach).selectAll("t").select(lineage);
+  const rows = access
+    .selectFrom("access.tenant as t")
+    .where("t.id", "=", id)
+    .where(reach)
+    .selectAll("t")
+    .select(lineage);
   const row = await ctx.db.first(lock === "lock" ? rows.forUpdate("t") : rows);
   if (!row) throw refuse(notFound);
   requireIn(ctx, permission, row.lineage);

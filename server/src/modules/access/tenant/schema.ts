@@ -29,7 +29,8 @@ const code = Type.String({
   maxLength: 32,
   pattern: "^[a-z0-9-]+$",
   "x-pattern": "Small letters a-z, digits and hyphens.",
-  description: "Names the tenant at log-in and in `Demarc-Tenant`. Chosen by the provider alone, else made from the name.",
+  description:
+    "Names the tenant at log-in and in `Demarc-Tenant`. Chosen by the provider alone, else made from the name.",
   examples: ["acme-7k2q"],
 });
 const timeZone = Type.String({

@@ -2,22 +2,20 @@
 import { sql } from "kysely";
 import { changesOf } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
+import { query } from "#kernel/db";
 import { refuse } from "#kernel/problem";
 import { tenantEvents } from "../events.ts";
+import { denyTokens } from "../oauth/deny-list.ts";
 import { access } from "../tables.ts";
 import { itemOf } from "./operations.ts";
 import { findTenant, isAbove, refuseFromWithin, shown, tenantIsRoot } from "./rows.ts";
 import type { Tenant } from "./schema.ts";
 
 /** Suspends or resumes; a tenant that already is so is answered as it is, and nothing is told. */
-export async function setSuspended(
-  ctx: Context,
-  id: string,
-  suspend: boolean,
-  reason: string | null,
-): Promise<Tenant> {
+export async function setSuspended(ctx: Context, id: string, suspend: boolean, reason: string | null): Promise<Tenant> {
   const row = await findTenant(ctx, id, "tenant.suspend", "lock");
-  if (row.parent_id === null) throw refuse(tenantIsRoot, { detail: "The provider is not suspended: nobody could resume it." });
+  if (row.parent_id === null)
+    throw refuse(tenantIsRoot, { detail: "The provider is not suspended: nobody could resume it." });
   if (!isAbove(ctx.who, row)) throw refuseFromWithin("status");
   if (row.status !== (suspend ? "active" : "suspended")) return shown(row, ctx.who);
   const next = { status: suspend ? "suspended" : "active", status_reason: suspend ? reason : null } as const;
@@ -46,6 +44,16 @@ export async function setSuspended(
     changes,
     comment: reason ?? undefined,
   });
+  if (suspend) await endTokens(ctx, row.id);
   ctx.forget();
   return shown(after, ctx.who);
+}
+
+/** Tokens of the tenant and all below it end for good: resuming wakes keys, not tokens. */
+async function endTokens(ctx: Context, tenantId: string): Promise<void> {
+  await ctx.db.run(
+    query(sql`update access."grant" set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
+      and tenant_id in (select tenant_id from access.tenant_ancestor where ancestor_id = ${tenantId})`),
+  );
+  await denyTokens(ctx.db, ctx.now, [{ tenantId, kind: "tenant", value: tenantId }]);
 }

@@ -52,12 +52,20 @@ const drawnToday = (tenantId: string, at: Date) =>
     where tenant_id = ${tenantId} and resets_at > ${at} order by lane, local_date`);
 
 const callsByKey = (tenantId: string, since: Date) =>
-  query<{ keyId: string; calls: number; refused: number }>(sql`select via->>'id' as "keyId", ${counted} as calls, ${refused} as refused
+  query<{
+    keyId: string;
+    calls: number;
+    refused: number;
+  }>(sql`select via->>'id' as "keyId", ${counted} as calls, ${refused} as refused
     from access.activity where tenant_id = ${tenantId} and at >= ${since} and via->>'kind' = 'key'
     group by 1 order by calls desc, 1 limit ${mostKeys}`);
 
 const callsByDay = (tenantId: string, timeZone: string, since: Date) =>
-  query<{ date: string; calls: number; refused: number }>(sql`select to_char(at at time zone ${timeZone}, 'YYYY-MM-DD') as date,
+  query<{
+    date: string;
+    calls: number;
+    refused: number;
+  }>(sql`select to_char(at at time zone ${timeZone}, 'YYYY-MM-DD') as date,
       ${counted} as calls, ${refused} as refused
     from access.activity where tenant_id = ${tenantId} and at >= ${since}
     group by 1 order by 1 desc limit 30`);

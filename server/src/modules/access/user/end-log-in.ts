@@ -2,42 +2,17 @@
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
+import { keysOfEndedUser } from "../key/ended-user.ts";
 import { denyTokens } from "../oauth/deny-list.ts";
-
-type Ended = { tenant_id: string; id: string; title: string };
 
 /**
  * Ends every credential of a user that is deactivated, deleted or loses its log-in, in the transaction of that change:
  * its tokens and grants end, its personal keys are deleted, and keys that it answers for are disabled (`owner_gone`)
- * until somebody else does. Coming back revives none of them.
+ * until somebody else does. Coming back revives none of them. Routes that call it declare `endedUserEvents`.
  */
 export async function endLogIn(ctx: Context, user: { tenantId: string; id: string }): Promise<void> {
-  const [deleted, disabled] = await Promise.all([
-    ctx.db.rows(
-      query<Ended>(sql`update access.key set deleted_at = ${ctx.now}, updated_at = ${ctx.now}, version = version + 1
-        where user_id = ${user.id} and kind = 'personal' and deleted_at is null returning tenant_id, id, title`),
-    ),
-    ctx.db.rows(
-      query<Ended>(sql`update access.key set enabled = false, disabled_reason = 'owner_gone', updated_at = ${ctx.now}, version = version + 1
-        where responsible_user_id = ${user.id} and deleted_at is null and enabled returning tenant_id, id, title`),
-    ),
-    endTokens(ctx, user),
-  ]);
-  for (const { tenant_id, id, title } of deleted) {
-    ctx.audit({ tenantId: tenant_id, type: "key", action: "deleted", item: { kind: "key", id, name: title }, changes: [] });
-  }
-  for (const { tenant_id, id, title } of disabled) {
-    ctx.audit({
-      tenantId: tenant_id,
-      type: "key",
-      action: "disabled",
-      item: { kind: "key", id, name: title },
-      changes: [
-        { field: "enabled", old: true, new: false },
-        { field: "disabledReason", old: null, new: "owner_gone" },
-      ],
-    });
-  }
+  await endTokens(ctx, user);
+  await keysOfEndedUser(ctx, user.id);
 }
 
 /** Ends a user's access and refresh tokens, and no keys: for a block, and for a changed password. */

@@ -1,6 +1,7 @@
 /** What may be written of a user: how a body becomes columns, and what a schema alone cannot say of it. */
-import { isTimeZone } from "#kernel/time-zone";
+
 import type { Fault } from "#kernel/problem";
+import { isTimeZone } from "#kernel/time-zone";
 import { emailKey, fold } from "../names.ts";
 import { languages, type UserRead } from "./rows.ts";
 import type { NewUser, UserChange } from "./schema.ts";
@@ -93,14 +94,18 @@ export function changedFields(current: Fields, given: UserChange, unitId: string
     time_zone: or(given.timezone, current.time_zone, blank.time_zone),
     language: or(given.language, current.language, blank.language),
     date_format: or<string>(given.dateFormat, current.date_format, blank.date_format),
-    expires_at: given.expiresAt === undefined ? current.expires_at : given.expiresAt && new Date(given.expiresAt),
+    expires_at: given.expiresAt === undefined ? current.expires_at : instantOf(given.expiresAt),
   };
 }
+
+const instantOf = (text: string | null) => (text === null ? null : new Date(text));
 
 /** The columns in which two states differ. */
 export function differing(before: Fields, after: Fields): (keyof typeof shownAs)[] {
   const value = (one: unknown) => (one instanceof Date ? one.getTime() : one);
-  return (Object.keys(shownAs) as (keyof typeof shownAs)[]).filter((name) => value(before[name]) !== value(after[name]));
+  return (Object.keys(shownAs) as (keyof typeof shownAs)[]).filter(
+    (name) => value(before[name]) !== value(after[name]),
+  );
 }
 
 /** Faults that need more than a schema: zones, languages, domains, and what does not go together. */

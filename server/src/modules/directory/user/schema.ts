@@ -39,7 +39,12 @@ const unitKey = Type.String({
   description: "The `externalId` of an org unit of the tenant.",
   examples: ["ROOT"],
 });
-const timezone = Type.String({ minLength: 1, maxLength: 64, description: "An IANA zone.", examples: ["Europe/London"] });
+const timezone = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  description: "An IANA zone.",
+  examples: ["Europe/London"],
+});
 const language = Type.String({ minLength: 2, maxLength: 35, description: "A BCP 47 tag.", examples: ["en-GB"] });
 
 export const userTypes = ["full", "requester"] as const;

@@ -1,7 +1,8 @@
 /** The writes of a user that every way in shares: the state it must fit, the row, the news, the record. */
+import { sql } from "kysely";
 import { changesOf } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
-import { violates } from "#kernel/db";
+import { query, violates } from "#kernel/db";
 import type { EventKind } from "#kernel/events";
 import { newId } from "#kernel/ids";
 import { invalid, type ProblemKind } from "#kernel/problem";
@@ -33,16 +34,9 @@ export async function insertUser(ctx: Context, tenantId: string, given: NewUser)
   if (schemaFaults.length > 0) throw invalid(schemaFaults);
   const number = await ctx.db.first(nextNumber(tenantId));
   // Only now: whoever makes a user of this tenant at the same moment is done, and what it took shows.
-  const sameName = await ctx.db.first(
-    directory
-      .selectFrom("directory.user")
-      .select("id")
-      .where("tenant_id", "=", tenantId)
-      .where("username_key", "=", fields.username_key)
-      .where("deleted_at", "is", null),
-  );
-  if (sameName) return null;
-  const faults = await stateFaults(ctx, tenantId, null, given, fields, unit);
+  const rivals = await findRivals(ctx, tenantId, "", fields);
+  if (rivals.some((rival) => rival.username_key === fields.username_key)) return null;
+  const faults = await stateFaults(ctx, { tenantId, current: null, given, next: fields, unit, rivals });
   if (faults.length > 0) throw impossible(faults);
   const values = { ...fields, tenant_id: tenantId, id: newId("usr", ctx.now.getTime()), number: number!.last };
   const row = await ctx.db.first(
@@ -53,7 +47,7 @@ export async function insertUser(ctx: Context, tenantId: string, given: NewUser)
       .returningAll(),
   );
   // The number's lock leaves only a change of another user to this very name or address.
-  if (!row) throw impossible([inUse(given)]);
+  if (!row) throw impossible([emailTaken(given.email)]);
   const user = await shown(ctx, { ...row, unit: unit!.external_id });
   tell(ctx, userCreated, user, null, []);
   record(ctx, "created", user, null, Object.values(shownAs));
@@ -70,7 +64,9 @@ export async function changeUser(ctx: Context, current: UserRead, given: UserCha
   const changed = differing(current, fields);
   const before = await shown(ctx, current);
   if (changed.length === 0) return { user: before, outcome: "unchanged" };
-  const faults = await stateFaults(ctx, current.tenant_id, current, given, fields, unit);
+  const isRenamed = fields.email_key !== current.email_key || fields.username_key !== current.username_key;
+  const rivals = isRenamed ? await findRivals(ctx, current.tenant_id, current.id, fields) : [];
+  const faults = await stateFaults(ctx, { tenantId: current.tenant_id, current, given, next: fields, unit, rivals });
   if (faults.length > 0) throw impossible(faults);
   const row = await store(ctx, current, fields, given);
   const user = await shown(ctx, { ...row, unit: unit!.external_id });
@@ -104,26 +100,21 @@ async function store(ctx: Context, current: UserRead, fields: Fields, given: Use
   }
 }
 
-async function stateFaults(
-  ctx: Context,
-  tenantId: string,
-  current: UserRead | null,
-  given: UserChange,
-  next: Fields,
-  unit: Unit | undefined,
-): Promise<StateFault[]> {
+type Attempt = {
+  tenantId: string;
+  current: UserRead | null;
+  given: UserChange;
+  next: Fields;
+  unit: Unit | undefined;
+  rivals: readonly Rival[];
+};
+
+/** What is valid and impossible now; all of it. */
+async function stateFaults(ctx: Context, attempt: Attempt): Promise<StateFault[]> {
+  const { tenantId, current, given, next, unit, rivals } = attempt;
   const faults: StateFault[] = [];
-  const others = await ctx.db.rows(
-    directory
-      .selectFrom("directory.user")
-      .select(["email_key", "username_key"])
-      .where("tenant_id", "=", tenantId)
-      .where("deleted_at", "is", null)
-      .where("id", "!=", current?.id ?? "")
-      .where((eb) => eb.or([eb("email_key", "=", next.email_key), eb("username_key", "=", next.username_key)])),
-  );
-  if (others.some((other) => other.email_key === next.email_key)) faults.push(emailTaken(next.email));
-  if (others.some((other) => other.username_key === next.username_key)) faults.push(nameTaken(next.username));
+  if (rivals.some((rival) => rival.email_key === next.email_key)) faults.push(emailTaken(next.email));
+  if (rivals.some((rival) => rival.username_key === next.username_key)) faults.push(nameTaken(next.username));
   const key = given.defaultOrgUnitExternalId ?? current?.unit;
   const unitFault = (kind: ProblemKind, rule: string, message: string) =>
     faults.push({ kind, fault: { pointer: "/defaultOrgUnitExternalId", rule, message } });
@@ -136,7 +127,10 @@ async function stateFaults(
   const goesOff = current && losesStanding(current, next);
   if (goesOff && (await takesLastAdministrator(ctx, tenantId, { userId: current.id }))) {
     const message = `'${current.username}' is the last administrator of the tenant.`;
-    faults.push({ kind: lastAdministrator, fault: { pointer: pointerOfLoss(given), rule: "last_administrator", message } });
+    faults.push({
+      kind: lastAdministrator,
+      fault: { pointer: pointerOfLoss(given), rule: "last_administrator", message },
+    });
   }
   const expiryMatters = given.expiresAt !== undefined || comesBack;
   if (expiryMatters && next.expires_at && next.expires_at <= ctx.now) {
@@ -173,7 +167,21 @@ const nameTaken = (username: string): StateFault => ({
     message: `The user name '${username}' is already used by another user.`,
   },
 });
-const inUse = (given: NewUser) => emailTaken(given.email);
+
+type Rival = Pick<Fields, "email_key" | "username_key">;
+
+/** Other users of the tenant, current or not, that have this name or address. */
+function findRivals(ctx: Context, tenantId: string, ownId: string, fields: Fields): Promise<Rival[]> {
+  return ctx.db.rows(
+    directory
+      .selectFrom("directory.user")
+      .select(["email_key", "username_key"])
+      .where("tenant_id", "=", tenantId)
+      .where("deleted_at", "is", null)
+      .where("id", "!=", ownId)
+      .where((eb) => eb.or([eb("email_key", "=", fields.email_key), eb("username_key", "=", fields.username_key)])),
+  );
+}
 
 function findUnit(ctx: Context, tenantId: string, externalId: string): Promise<Unit | undefined> {
   return ctx.db.first(
@@ -186,13 +194,8 @@ function findUnit(ctx: Context, tenantId: string, externalId: string): Promise<U
 }
 
 const nextNumber = (tenantId: string) =>
-  directory
-    .insertInto("directory.user_number as n")
-    .values({ tenant_id: tenantId, last: 1 })
-    .onConflict((conflict) =>
-      conflict.column("tenant_id").doUpdateSet((eb) => ({ last: eb("n.last", "+", 1) })),
-    )
-    .returning("n.last");
+  query<{ last: number }>(sql`insert into directory.user_number as n (tenant_id, last) values (${tenantId}, 1)
+    on conflict (tenant_id) do update set last = n.last + 1 returning n.last`);
 
 /** The resource of a row. */
 export async function shown(ctx: Context, row: UserRead): Promise<User> {

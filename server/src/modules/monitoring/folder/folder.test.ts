@@ -20,18 +20,39 @@ const make = async (key: string, body: object) => {
   assert.equal(answer.status, 201, answer.text);
   return answer.body;
 };
-const eventsOf = (subject: string) => server.sql("select type, data, tenant_id from kernel.outbox where subject = $1 order by id", [subject]);
-const auditOf = (item: string) => server.sql("select action, changes, tenant_id, actor, item_kind from access.audit where item_id = $1 order by position", [item]);
-const fault = (answer: { body: any }) => answer.body.errors?.map((one: any) => `${one.pointer ?? one.parameter} ${one.rule}`);
+const eventsOf = (subject: string) =>
+  server.sql("select type, data, tenant_id from kernel.outbox where subject = $1 order by id", [subject]);
+const auditOf = (item: string) =>
+  server.sql(
+    "select action, changes, tenant_id, actor, item_kind from access.audit where item_id = $1 order by position",
+    [item],
+  );
+const fault = (answer: { body: any }) =>
+  answer.body.errors?.map((one: any) => `${one.pointer ?? one.parameter} ${one.rule}`);
 
 test("each tenant's root folder hangs under its parent's and has the category of its kind", async () => {
   const { body } = await server.get(`/v1/folder/${rootOf(A)}`, { key: pW });
   assert.deepEqual(
     { ...body, numericId: 0, createdAt: "", updatedAt: "", changedAt: "" },
     {
-      id: rootOf(A), numericId: 0, tenantId: A, name: "Acme", parentFolderId: rootOf(Q), category: "customer", timeZone: "UTC",
-      customerReference: null, reference: null, description: null, contactUserId: null, isTenantRoot: true, path: ["Quick", "Acme"],
-      createdAt: "", createdBy: "system", updatedAt: "", updatedBy: "system", changedAt: "",
+      id: rootOf(A),
+      numericId: 0,
+      tenantId: A,
+      name: "Acme",
+      parentFolderId: rootOf(Q),
+      category: "customer",
+      timeZone: "UTC",
+      customerReference: null,
+      reference: null,
+      description: null,
+      contactUserId: null,
+      isTenantRoot: true,
+      path: ["Quick", "Acme"],
+      createdAt: "",
+      createdBy: "system",
+      updatedAt: "",
+      updatedBy: "system",
+      changedAt: "",
     },
   );
   const seen = await server.get(`/v1/folder/${rootOf(A)}`, { key: aR });
@@ -41,7 +62,11 @@ test("each tenant's root folder hangs under its parent's and has the category of
 });
 
 test("a new folder is returned whole, belongs to its parent's tenant, and is told and recorded once", async () => {
-  const answer = await server.post("/v1/folder", { name: "North", parentFolderId: rootOf(A), reference: "R1" }, { key: pW });
+  const answer = await server.post(
+    "/v1/folder",
+    { name: "North", parentFolderId: rootOf(A), reference: "R1" },
+    { key: pW },
+  );
   assert.equal(answer.status, 201);
   const { body } = answer;
   assert.equal(answer.headers.get("location"), `/v1/folder/${body.id}`);
@@ -52,11 +77,20 @@ test("a new folder is returned whole, belongs to its parent's tenant, and is tol
   assert.deepEqual(read.body, body);
   assert.equal(read.headers.get("etag"), answer.headers.get("etag"));
   const events = await eventsOf(body.id);
-  assert.deepEqual(events.map((one) => [one.type, one.tenant_id]), [["demarc.monitoring.folder.created", A]]);
+  assert.deepEqual(
+    events.map((one) => [one.type, one.tenant_id]),
+    [["demarc.monitoring.folder.created", A]],
+  );
   assert.deepEqual(events[0].data.resource.path, ["North"], "an event shows what the tenant itself sees");
   const entries = await auditOf(body.id);
-  assert.deepEqual(entries.map((one) => [one.action, one.tenant_id, one.actor.tenantName]), [["created", A, "Provider"]]);
-  assert.deepEqual(await server.sql("select tenant_id from monitoring.numeric_id where numeric_id = $1", [body.numericId]), [{ tenant_id: A }]);
+  assert.deepEqual(
+    entries.map((one) => [one.action, one.tenant_id, one.actor.tenantName]),
+    [["created", A, "Provider"]],
+  );
+  assert.deepEqual(
+    await server.sql("select tenant_id from monitoring.numeric_id where numeric_id = $1", [body.numericId]),
+    [{ tenant_id: A }],
+  );
 });
 
 test("17. who holds folder.write makes folders, who only reads is refused, naming what it lacks", async () => {
@@ -65,7 +99,14 @@ test("17. who holds folder.write makes folders, who only reads is refused, namin
   assert.equal(refused.status, 403);
   assert.equal(refused.body.permission, "folder.write");
   const aH = await server.key(A, ["report.read"]);
-  for (const [method, path] of [["GET", "/v1/folder"], ["POST", "/v1/folder"], ["GET", `/v1/folder/${rootOf(A)}`], ["PATCH", `/v1/folder/${rootOf(A)}`], ["DELETE", `/v1/folder/${rootOf(A)}`], ["POST", "/v1/folder/import"]] as const) {
+  for (const [method, path] of [
+    ["GET", "/v1/folder"],
+    ["POST", "/v1/folder"],
+    ["GET", `/v1/folder/${rootOf(A)}`],
+    ["PATCH", `/v1/folder/${rootOf(A)}`],
+    ["DELETE", `/v1/folder/${rootOf(A)}`],
+    ["POST", "/v1/folder/import"],
+  ] as const) {
     const answer = await server.call(method, path, { key: aH, body: method === "GET" ? undefined : {} });
     assert.equal(answer.status, 403, `${method} ${path}`);
   }
@@ -75,7 +116,10 @@ test("a folder of another tenant, an unknown one and a malformed id are not ther
   const { id } = await make(bW, { name: "Secret" });
   for (const path of [id, newId("fld"), newId("loc"), "x", rootOf(Q)]) {
     for (const method of ["GET", "PATCH", "DELETE"]) {
-      const answer = await server.call(method, `/v1/folder/${path}`, { key: aC, body: method === "PATCH" ? { name: "x" } : undefined });
+      const answer = await server.call(method, `/v1/folder/${path}`, {
+        key: aC,
+        body: method === "PATCH" ? { name: "x" } : undefined,
+      });
       assert.equal(answer.status, 404, `${method} ${path}`);
       assert.equal(answer.body.detail, "There is nothing at this address.");
     }
@@ -86,15 +130,27 @@ test("a folder of another tenant, an unknown one and a malformed id are not ther
 });
 
 test("faulty fields are refused together, read-only ones by that rule", async () => {
-  const answer = await server.post("/v1/folder", { name: " x", reference: "", description: "a\u0007b", id: "fld_x", isTenantRoot: true, colour: "red" }, { key: aC });
+  const answer = await server.post(
+    "/v1/folder",
+    { name: " x", reference: "", description: "a\u0007b", id: "fld_x", isTenantRoot: true, colour: "red" },
+    { key: aC },
+  );
   assert.equal(answer.status, 400);
-  assert.deepEqual(fault(answer).sort(), ["/colour additionalProperties", "/description pattern", "/id read_only", "/isTenantRoot read_only", "/name pattern", "/reference minLength"]);
+  assert.deepEqual(fault(answer).sort(), [
+    "/colour additionalProperties",
+    "/description pattern",
+    "/id read_only",
+    "/isTenantRoot read_only",
+    "/name pattern",
+    "/reference minLength",
+  ]);
   const change = await server.patch(`/v1/folder/${rootOf(A)}`, { category: "customer" }, { key: aC });
   assert.deepEqual(fault(change), ["/category read_only"]);
   for (const name of ["", "a ", "a\tb", "x".repeat(101), null, 3]) {
     assert.equal((await server.post("/v1/folder", { name }, { key: aC })).status, 400, JSON.stringify(name));
   }
-  for (const name of ["☃".repeat(100), "<b>a b</b>", "😀".repeat(100)]) assert.equal((await make(aC, { name })).name, name);
+  for (const name of ["☃".repeat(100), "<b>a b</b>", "😀".repeat(100)])
+    assert.equal((await make(aC, { name })).name, name);
 });
 
 test("37. siblings may share a name", async () => {
@@ -109,7 +165,10 @@ test("38. a time zone is copied when a folder is made, not inherited later, and 
   const later = await make(aC, { name: "b", parentFolderId: top.id });
   assert.equal(later.timeZone, "Asia/Bangkok");
   assert.equal((await server.get(`/v1/folder/${child.id}`, { key: aC })).body.timeZone, "Europe/London");
-  assert.equal((await server.patch(`/v1/folder/${child.id}`, { timeZone: null }, { key: aC })).body.timeZone, "Asia/Bangkok");
+  assert.equal(
+    (await server.patch(`/v1/folder/${child.id}`, { timeZone: null }, { key: aC })).body.timeZone,
+    "Asia/Bangkok",
+  );
   assert.equal((await server.patch(`/v1/folder/${rootOf(A)}`, { timeZone: null }, { key: pW })).body.timeZone, "UTC");
   for (const timeZone of ["+02:00", "GMT+2", "Europe/Nowhere", "PST", "europe/london", "UTC+1"]) {
     const refused = await server.post("/v1/folder", { name: "z", timeZone }, { key: aC });
@@ -127,7 +186,11 @@ test("39. no folder lies below itself, none but customer folders below customer,
     const cycle = await server.patch(`/v1/folder/${top.id}`, { parentFolderId }, { key: aC });
     assert.equal(cycle.body.code, "folder_cycle");
   }
-  const conflict = await server.post("/v1/folder", { name: "x", parentFolderId: rootOf(A), category: "internalGroup" }, { key: pW });
+  const conflict = await server.post(
+    "/v1/folder",
+    { name: "x", parentFolderId: rootOf(A), category: "internalGroup" },
+    { key: pW },
+  );
   assert.equal(conflict.body.code, "category_conflict");
   const group = await make(pW, { name: "Group", parentFolderId: rootOf(Q) });
   const customers = await make(pW, { name: "Customers", parentFolderId: rootOf(Q), category: "customer" });
@@ -137,15 +200,30 @@ test("39. no folder lies below itself, none but customer folders below customer,
   assert.equal((await server.delete(`/v1/folder/${child.id}`, { key: aC })).body.code, "folder_not_empty");
   assert.equal((await server.delete(`/v1/folder/${top.id}`, { key: aC })).body.code, "folder_not_empty");
   assert.equal((await server.delete(`/v1/location/${place.body.id}`, { key: aC })).status, 204);
-  assert.equal((await server.delete(`/v1/folder/${child.id}`, { key: aC })).status, 204, "tombstones do not fill a folder");
-  for (const key of [pW, aC]) assert.equal((await server.delete(`/v1/folder/${rootOf(A)}`, { key })).body.code, "folder_is_root");
-  assert.equal((await server.patch(`/v1/folder/${rootOf(A)}`, { parentFolderId: group.id }, { key: pW })).body.code, "folder_is_root");
-  assert.equal((await server.patch(`/v1/folder/${rootOf(A)}`, { description: "ours" }, { key: aC })).status, 200, "a root can be edited");
+  assert.equal(
+    (await server.delete(`/v1/folder/${child.id}`, { key: aC })).status,
+    204,
+    "tombstones do not fill a folder",
+  );
+  for (const key of [pW, aC])
+    assert.equal((await server.delete(`/v1/folder/${rootOf(A)}`, { key })).body.code, "folder_is_root");
+  assert.equal(
+    (await server.patch(`/v1/folder/${rootOf(A)}`, { parentFolderId: group.id }, { key: pW })).body.code,
+    "folder_is_root",
+  );
+  assert.equal(
+    (await server.patch(`/v1/folder/${rootOf(A)}`, { description: "ours" }, { key: aC })).status,
+    200,
+    "a root can be edited",
+  );
 });
 
 test("nothing moves across tenants: a visible target is a border, an unseen one is not found", async () => {
   const { id } = await make(aC, { name: "Rover" });
-  assert.equal((await server.patch(`/v1/folder/${id}`, { parentFolderId: rootOf(B) }, { key: pW })).body.code, "tenant_border");
+  assert.equal(
+    (await server.patch(`/v1/folder/${id}`, { parentFolderId: rootOf(B) }, { key: pW })).body.code,
+    "tenant_border",
+  );
   const unseen = await server.patch(`/v1/folder/${id}`, { parentFolderId: rootOf(B) }, { key: aC });
   assert.deepEqual([unseen.status, ...fault(unseen)], [400, "/parentFolderId not_found"]);
 });
@@ -157,9 +235,15 @@ test("a tree is at most 20 folders deep, also after a move", async () => {
     parentFolderId = (await make(aC, { name: `d${depth}`, parentFolderId })).id;
     chain.push(parentFolderId);
   }
-  assert.equal((await server.post("/v1/folder", { name: "d21", parentFolderId }, { key: aC })).body.code, "folder_too_deep");
+  assert.equal(
+    (await server.post("/v1/folder", { name: "d21", parentFolderId }, { key: aC })).body.code,
+    "folder_too_deep",
+  );
   const side = await make(aC, { name: "side" });
-  assert.equal((await server.patch(`/v1/folder/${chain[0]}`, { parentFolderId: side.id }, { key: aC })).body.code, "folder_too_deep");
+  assert.equal(
+    (await server.patch(`/v1/folder/${chain[0]}`, { parentFolderId: side.id }, { key: aC })).body.code,
+    "folder_too_deep",
+  );
   assert.equal((await server.patch(`/v1/folder/${chain[1]}`, { parentFolderId: side.id }, { key: aC })).status, 200);
 });
 
@@ -169,7 +253,11 @@ test("26. {} and a change to the present value answer 200 with the same tag, and
   server.clock.advance(1_000);
   for (const body of [{}, { name: "Still", reference: "r", timeZone: "UTC", parentFolderId: null }]) {
     const parentFolderId = "parentFolderId" in body ? rootOf(A) : undefined;
-    const answer = await server.patch(`/v1/folder/${folder.id}`, { ...body, ...(parentFolderId ? { parentFolderId } : {}) }, { key: aC });
+    const answer = await server.patch(
+      `/v1/folder/${folder.id}`,
+      { ...body, ...(parentFolderId ? { parentFolderId } : {}) },
+      { key: aC },
+    );
     assert.equal(answer.status, 200);
     assert.equal(answer.headers.get("etag"), before.headers.get("etag"));
   }
@@ -180,15 +268,29 @@ test("26. {} and a change to the present value answer 200 with the same tag, and
 test("27. a stale If-Match is refused and changes nothing; the right one passes, also on DELETE", async () => {
   const folder = await make(aC, { name: "Tagged" });
   const etag = (await server.get(`/v1/folder/${folder.id}`, { key: aC })).headers.get("etag")!;
-  const changed = await server.patch(`/v1/folder/${folder.id}`, { description: "x" }, { key: aC, headers: { "if-match": etag } });
+  const changed = await server.patch(
+    `/v1/folder/${folder.id}`,
+    { description: "x" },
+    { key: aC, headers: { "if-match": etag } },
+  );
   assert.equal(changed.status, 200);
-  for (const [method, body] of [["PATCH", { description: "y" }], ["DELETE", undefined]] as const) {
-    const stale = await server.call(method, `/v1/folder/${folder.id}`, { key: aC, body, headers: { "if-match": etag } });
+  for (const [method, body] of [
+    ["PATCH", { description: "y" }],
+    ["DELETE", undefined],
+  ] as const) {
+    const stale = await server.call(method, `/v1/folder/${folder.id}`, {
+      key: aC,
+      body,
+      headers: { "if-match": etag },
+    });
     assert.equal(stale.status, 412);
   }
   assert.equal((await server.get(`/v1/folder/${folder.id}`, { key: aC })).body.description, "x");
   const current = changed.headers.get("etag")!;
-  assert.equal((await server.delete(`/v1/folder/${folder.id}`, { key: aC, headers: { "if-match": current } })).status, 204);
+  assert.equal(
+    (await server.delete(`/v1/folder/${folder.id}`, { key: aC, headers: { "if-match": current } })).status,
+    204,
+  );
 });
 
 test("24. a removed folder is gone at once, removing it again is 204 without event, and a tombstone stays", async () => {
@@ -202,69 +304,47 @@ test("24. a removed folder is gone at once, removing it again is 204 without eve
   assert.equal((await server.delete(`/v1/folder/${folder.id}`, { key: aR })).status, 403);
   assert.equal((await server.get(`/v1/folder/${folder.id}`, { key: aC })).status, 404);
   assert.equal((await server.patch(`/v1/folder/${folder.id}`, { name: "x" }, { key: aC })).status, 404);
-  assert.deepEqual((await eventsOf(folder.id)).map((one) => one.type.split(".").pop()), ["created", "deleted"]);
-  assert.deepEqual((await auditOf(folder.id)).map((one) => one.action), ["created", "deleted"]);
+  assert.deepEqual(
+    (await eventsOf(folder.id)).map((one) => one.type.split(".").pop()),
+    ["created", "deleted"],
+  );
+  assert.deepEqual(
+    (await auditOf(folder.id)).map((one) => one.action),
+    ["created", "deleted"],
+  );
   assert.deepEqual((await server.get("/v1/folder?name=Gone", { key: aC })).body.items, []);
   const { items } = (await server.get("/v1/folder?name=Gone&includeDeleted=true", { key: aC })).body;
   const at = server.clock.now().toISOString();
   const deletedBy = items[0].deletedBy;
   assert.match(deletedBy, /^key_/);
-  assert.deepEqual(items, [{ id: folder.id, numericId: folder.numericId, tenantId: A, parentFolderId: rootOf(A), name: "Gone", status: "deleted", deletedAt: at, deletedBy, changedAt: at }]);
+  assert.deepEqual(items, [
+    {
+      id: folder.id,
+      numericId: folder.numericId,
+      tenantId: A,
+      parentFolderId: rootOf(A),
+      name: "Gone",
+      status: "deleted",
+      deletedAt: at,
+      deletedBy,
+      changedAt: at,
+    },
+  ]);
   const refused = await server.post("/v1/folder", { name: "x", parentFolderId: folder.id }, { key: aC });
   assert.deepEqual(fault(refused), ["/parentFolderId not_found"]);
 });
 
 test("a customer reference stands on customer folders only", async () => {
-  const refused = await server.post("/v1/folder", { name: "x", parentFolderId: rootOf(Q), customerReference: "C-1" }, { key: pW });
+  const refused = await server.post(
+    "/v1/folder",
+    { name: "x", parentFolderId: rootOf(Q), customerReference: "C-1" },
+    { key: pW },
+  );
   assert.deepEqual(fault(refused), ["/customerReference not_for_category"]);
   const group = await make(pW, { name: "x", parentFolderId: rootOf(Q), customerReference: null });
-  assert.deepEqual(fault(await server.patch(`/v1/folder/${group.id}`, { customerReference: "C-1" }, { key: pW })), ["/customerReference not_for_category"]);
+  assert.deepEqual(fault(await server.patch(`/v1/folder/${group.id}`, { customerReference: "C-1" }, { key: pW })), [
+    "/customerReference not_for_category",
+  ]);
   const limit = await server.patch(`/v1/folder/${rootOf(B)}`, { customerReference: "9".repeat(101) }, { key: bW });
   assert.deepEqual(fault(limit), ["/customerReference maxLength"]);
-});
-
-test("a key homed on a folder sees it as its root, nothing above or beside, and neither moves nor removes it", async () => {
-  const top = await make(aC, { name: "Region" });
-  const beside = await make(aC, { name: "Beside" });
-  const child = await make(aC, { name: "Town", parentFolderId: top.id });
-  const homed = await server.key(A, ["folder.write"], { within: { kind: "folder", id: top.id } });
-  const seen = (await server.get("/v1/folder", { key: homed })).body.items;
-  assert.deepEqual(seen.map((one: any) => [one.id, one.parentFolderId, one.path]), [[top.id, null, []], [child.id, top.id, ["Town"]]]);
-  for (const id of [beside.id, rootOf(A)]) assert.equal((await server.get(`/v1/folder/${id}`, { key: homed })).status, 404);
-  const made = await make(homed, { name: "Here" });
-  assert.deepEqual([made.parentFolderId, made.path], [top.id, ["Here"]]);
-  assert.deepEqual((await server.get("/v1/folder?path=Town", { key: homed })).body.items.map((one: any) => one.id), [child.id]);
-  assert.equal((await server.delete(`/v1/folder/${top.id}`, { key: homed })).body.code, "folder_is_root");
-  assert.equal((await server.patch(`/v1/folder/${top.id}`, { parentFolderId: child.id }, { key: homed })).body.code, "folder_is_root");
-  assert.equal((await server.patch(`/v1/folder/${top.id}`, { parentFolderId: null, name: "Province" }, { key: homed })).status, 200);
-  const deep = await make(homed, { name: "Street", parentFolderId: child.id });
-  assert.equal((await server.patch(`/v1/folder/${deep.id}`, { parentFolderId: null }, { key: homed })).body.parentFolderId, top.id);
-  const reader = await server.key(A, ["watch.read"]);
-  assert.deepEqual((await server.get(`/v1/folder/${child.id}`, { key: reader })).body.path, ["Province", "Town"]);
-});
-
-test("with Demarc-Tenant the root of the tenant named is the caller's root", async () => {
-  const headers = { "demarc-tenant": A };
-  const made = await server.post("/v1/folder", { name: "Acting" }, { key: pW, headers });
-  assert.deepEqual([made.body.tenantId, made.body.parentFolderId, made.body.path], [A, rootOf(A), ["Acting"]]);
-  assert.equal((await server.get(`/v1/folder/${rootOf(B)}`, { key: pW, headers })).status, 404);
-  const homed = await server.key(P, ["folder.write"], { within: { kind: "folder", id: rootOf(Q) } });
-  const under = await server.post("/v1/folder", { name: "Acting" }, { key: homed, headers });
-  assert.deepEqual([under.body.parentFolderId, under.body.path], [rootOf(A), ["Acting"]]);
-});
-
-test("the right to write may reach less far than the right to read", async () => {
-  const open = await make(aC, { name: "Open" });
-  const closed = await make(aC, { name: "Closed" });
-  const key = await server.key(A, ["folder.read"]);
-  const [{ principal_id }] = await server.sql("select principal_id from access.assignment order by created_at desc, id desc limit 1");
-  const other = await server.key(A, ["folder.write"], { within: { kind: "folder", id: open.id } });
-  await server.sql("update access.assignment set principal_id = $1 where within_id = $2", [principal_id, open.id]);
-  await server.kernel.forget();
-  assert.ok(other);
-  assert.equal((await server.patch(`/v1/folder/${open.id}`, { description: "x" }, { key })).status, 200);
-  const refused = await server.patch(`/v1/folder/${closed.id}`, { description: "x" }, { key });
-  assert.deepEqual([refused.status, refused.body.permission], [403, "folder.write"]);
-  assert.equal((await server.post("/v1/folder", { name: "x", parentFolderId: closed.id }, { key })).status, 403);
-  assert.equal((await server.delete(`/v1/folder/${closed.id}`, { key })).status, 403);
 });

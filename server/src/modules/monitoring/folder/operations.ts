@@ -6,11 +6,21 @@ import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
 import { lacking } from "#kernel/principal";
 import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
+import { knownUsers } from "#modules/directory";
 import { folderDeleted } from "../events.ts";
 import { listFaults, treeMatches } from "../filter.ts";
 import { homeFolder } from "../place/place.ts";
 import { filterFaults, idFault } from "../reference.ts";
-import { allowsOnFolder, homeFolders, homePlace, isHome, seesFolder, viewOf, viewOfTenant, visibleFolders } from "../scope.ts";
+import {
+  allowsOnFolder,
+  homeFolders,
+  homePlace,
+  isHome,
+  seesFolder,
+  viewOf,
+  viewOfTenant,
+  visibleFolders,
+} from "../scope.ts";
 import { type FolderRow, monitoring } from "../tables.ts";
 import { tombstone } from "../tombstone.ts";
 import { lockTree } from "../tree.ts";
@@ -25,8 +35,7 @@ export async function listFolders(ctx: Context, query: FolderQuery) {
   const faults = await listFaults(ctx, query, [
     filterFaults("parentFolderId", "fld", parentFolderId?.filter(Boolean), (ids) => seen(ctx, ids)),
     filterFaults("folderId", "fld", folderId, (ids) => seen(ctx, ids)),
-    // A contact that is no folder's is no fault to find: whether the user exists is not asked here.
-    filterFaults("contactUserId", "usr", contactUserId?.filter(Boolean), async (ids) => ids.map((id) => ({ id }))),
+    filterFaults("contactUserId", "usr", contactUserId?.filter(Boolean), (ids) => knownUsers(ctx.db, ids)),
   ]);
   if (faults.length > 0) throw invalid(faults);
   let rows = visibleFolders(ctx, "folder.read", query.includeDeleted ? "all" : "living").selectAll("f");
@@ -39,12 +48,18 @@ export async function listFolders(ctx: Context, query: FolderQuery) {
   }
   if (folderId) rows = rows.where(sql<boolean>`f.path_ids && ${folderId}::text[]`).where("f.id", "not in", folderId);
   if (query.category) rows = rows.where("f.category", "in", query.category);
-  if (query.customerReference !== undefined) rows = rows.where(sql<boolean>`f.customer_reference is not distinct from nullif(${query.customerReference}, '')`);
+  if (query.customerReference !== undefined)
+    rows = rows.where(sql<boolean>`f.customer_reference is not distinct from nullif(${query.customerReference}, '')`);
   if (contactUserId) rows = rows.where(sql<boolean>`coalesce(f.contact_user_id, '') = any(${contactUserId}::text[])`);
   const view = viewOf(ctx.who);
   return readPage(ctx, query, {
     from: rows,
-    sorts: { name: sql.ref("f.name"), createdAt: sql.ref("f.created_at"), updatedAt: sql.ref("f.updated_at"), changedAt: sql.ref("f.changed_at") },
+    sorts: {
+      name: sql.ref("f.name"),
+      createdAt: sql.ref("f.created_at"),
+      updatedAt: sql.ref("f.updated_at"),
+      changedAt: sql.ref("f.changed_at"),
+    },
     by: "createdAt",
     id: sql.ref("f.id"),
     item: (row) => {
@@ -107,9 +122,15 @@ export async function updateFolder(ctx: Context, id: string, change: FolderChang
 }
 
 /** The folder that a change names as the parent, held; undefined where it stays as the caller sees it. */
-async function newParent(ctx: Context, before: FolderRow, named: string | null, fields: FolderChange): Promise<FolderRow | undefined> {
+async function newParent(
+  ctx: Context,
+  before: FolderRow,
+  named: string | null,
+  fields: FolderChange,
+): Promise<FolderRow | undefined> {
   const at = { pointer: "/parentFolderId" };
-  const visible = before.parent_id && seesFolder(viewOf(ctx.who), before.path_ids, before.parent_id) ? before.parent_id : null;
+  const visible =
+    before.parent_id && seesFolder(viewOf(ctx.who), before.path_ids, before.parent_id) ? before.parent_id : null;
   if (named === visible) return undefined;
   const wrong: Fault | undefined = named === null ? undefined : idFault("fld", named, at);
   const targetId = wrong ? null : (named ?? (await homeFolder(ctx, at.pointer)).id);
@@ -132,16 +153,38 @@ export async function deleteFolder(ctx: Context, id: string): Promise<boolean> {
       .select("id")
       .where("parent_id", "=", id)
       .where("deleted_at", "is", null)
-      .unionAll(monitoring.selectFrom("monitoring.location").select("id").where("folder_id", "=", id).where("deleted_at", "is", null))
+      .unionAll(
+        monitoring
+          .selectFrom("monitoring.location")
+          .select("id")
+          .where("folder_id", "=", id)
+          .where("deleted_at", "is", null),
+      )
       .limit(1),
   );
   if (inside) throw refuse(folderNotEmpty);
   const at = new Date(Math.max(ctx.now.getTime(), row.changed_at.getTime()));
   await ctx.db.run(
-    monitoring.updateTable("monitoring.folder").set({ deleted_at: at, deleted_by: ctx.who.actor.id, changed_at: at }).where("id", "=", id),
+    monitoring
+      .updateTable("monitoring.folder")
+      .set({ deleted_at: at, deleted_by: ctx.who.actor.id, changed_at: at })
+      .where("id", "=", id),
   );
   const last = folderBody(row, viewOfTenant(row.tenant_id));
-  ctx.emit(folderDeleted, { tenantId: row.tenant_id, subject: id, path: `/folder/${id}`, resource: null, previous: last, changed: [] });
-  ctx.audit({ tenantId: row.tenant_id, type: "folder", action: "deleted", item: { kind: "folder", id, name: row.name }, changes: changesOf(last, null, ["name", "parentFolderId"]) });
+  ctx.emit(folderDeleted, {
+    tenantId: row.tenant_id,
+    subject: id,
+    path: `/folder/${id}`,
+    resource: null,
+    previous: last,
+    changed: [],
+  });
+  ctx.audit({
+    tenantId: row.tenant_id,
+    type: "folder",
+    action: "deleted",
+    item: { kind: "folder", id, name: row.name },
+    changes: changesOf(last, null, ["name", "parentFolderId"]),
+  });
   return true;
 }

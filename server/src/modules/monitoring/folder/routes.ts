@@ -69,4 +69,5 @@ export const folderRoutes = [
 ];
 
 const made = (folder: Folder) => new Reply(201, folder, { location: `/folder/${folder.id}` });
-const removed = (now: boolean) => new Reply(204, undefined, { headers: { "demarc-outcome": now ? "deleted" : "absent" } });
+const removed = (now: boolean) =>
+  new Reply(204, undefined, { headers: { "demarc-outcome": now ? "deleted" : "absent" } });

@@ -1,12 +1,12 @@
 import { type Static, Type } from "typebox";
-import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
 import { listOf, listQuery } from "#kernel/page";
+import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
 import { tombstoneOf } from "../tombstone.ts";
 
 export const folderCategories = ["internalGroup", "customer"] as const;
 
 /** Text of a name in the tree: neither end is white space, nothing inside is a control character. */
-const namePattern = "^[^\\s\\u0000-\\u001f\\u007f](?:[^\\u0000-\\u001f\\u007f]*[^\\s\\u0000-\\u001f\\u007f])?$";
+const namePattern = "^(?:[^\\s\\u0000-\\u001f\\u007f](?:[^\\u0000-\\u001f\\u007f]*[^\\s\\u0000-\\u001f\\u007f])?)?$";
 export const treeName = (what: string) =>
   Type.String({
     minLength: 1,
@@ -16,9 +16,20 @@ export const treeName = (what: string) =>
     description: what,
     examples: ["North"],
   });
-export const timeZone = Type.String({ minLength: 1, maxLength: 64, description: "Name of an IANA time zone; no UTC offset.", examples: ["Europe/London"] });
-export const numericId = Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: "The thing's number, for tools that need integers." });
-export const seenPath = Type.Array(Type.String(), { description: "Names of the folders below the caller's scope root that lead here." });
+export const timeZone = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  description: "Name of an IANA time zone; no UTC offset.",
+  examples: ["Europe/London"],
+});
+export const numericId = Type.Integer({
+  minimum: 1,
+  maximum: 2_147_483_647,
+  description: "The thing's number, for tools that need integers.",
+});
+export const seenPath = Type.Array(Type.String(), {
+  description: "Names of the folders below the caller's scope root that lead here.",
+});
 const stamps = {
   createdAt: instant,
   createdBy: Type.String({ description: "Id of the principal." }),
@@ -31,10 +42,14 @@ export const treeStamps = stamps;
 const folderName = treeName("Need not be unique, even among siblings.");
 const parentFolderId = nullable(id("fld", { description: "Null: the caller's scope root." }));
 const category = oneOf(folderCategories, { description: "Below `customer` only `customer`." });
-const customerReference = nullable(text(100, { description: "Only on a folder of category `customer`; inherited by every watch below." }));
+const customerReference = nullable(
+  text(100, { description: "Only on a folder of category `customer`; inherited by every watch below." }),
+);
 const reference = nullable(text(50, { description: "The caller's own key." }));
 const description = nullable(text(100));
-const contactUserId = nullable(id("usr", { description: "A user of the folder's tenant who has the folder in scope." }));
+const contactUserId = nullable(
+  id("usr", { description: "A user of the folder's tenant who has the folder in scope." }),
+);
 
 export const Folder = object(
   {
@@ -80,12 +95,16 @@ export const FolderChange = object(
 export type FolderChange = Static<typeof FolderChange>;
 
 /** The folder of an import item: the last step of its path. The category counts where the folder is made. */
-export const ImportedFolder = object({ category: Type.Optional(category), ...optional }, { title: "ImportedFolder", "x-read-only": serverFields });
+export const ImportedFolder = object(
+  { category: Type.Optional(category), ...optional },
+  { title: "ImportedFolder", "x-read-only": serverFields },
+);
 export type ImportedFolder = Static<typeof ImportedFolder>;
 
 export const treeSorts = ["name", "createdAt", "updatedAt", "changedAt"] as const;
 /** A filter over a field that may be null: the empty value finds what has none. */
-export const orNone = (max: number) => Type.String({ maxLength: max, description: "An empty value finds those without one." });
+export const orNone = (max: number) =>
+  Type.String({ maxLength: max, description: "An empty value finds those without one." });
 /** Filters that folders, locations and watches share. */
 export const treeFilters = {
   numericId: anyOf(numericId),
@@ -96,7 +115,10 @@ export const treeFilters = {
     description: "Repeated once per level, beginning below the caller's scope root; names are compared exactly.",
   }),
   tenantId: anyOf(id("tnt")),
-  updatedSince: Type.String({ format: "date-time", description: "Finds what changed (`changedAt`) at this instant or later." }),
+  updatedSince: Type.String({
+    format: "date-time",
+    description: "Finds what changed (`changedAt`) at this instant or later.",
+  }),
   includeDeleted: Type.Boolean({ description: "`true` adds tombstones of what was removed." }),
   q: text(100, { description: "Substring, ignoring case; no character has a special meaning." }),
 };
@@ -104,12 +126,16 @@ export const treeFilters = {
 export const FolderQuery = listQuery(
   {
     name: text(100),
-    parentFolderId: anyOf(Type.String({ "x-id": "fld", maxLength: 100, description: "An empty value finds the caller's scope root." })),
+    parentFolderId: anyOf(
+      Type.String({ "x-id": "fld", maxLength: 100, description: "An empty value finds the caller's scope root." }),
+    ),
     folderId: anyOf(id("fld", { description: "Finds the folders below." })),
     category: anyOf(category),
     reference: orNone(50),
     customerReference: orNone(100),
-    contactUserId: anyOf(Type.String({ "x-id": "usr", maxLength: 100, description: "An empty value finds those without one." })),
+    contactUserId: anyOf(
+      Type.String({ "x-id": "usr", maxLength: 100, description: "An empty value finds those without one." }),
+    ),
     ...treeFilters,
   },
   treeSorts,

@@ -19,7 +19,16 @@ export const folderIsRoot = problem("folder_is_root", 409, "A root folder is not
 export const folderCycle = problem("folder_cycle", 409, "A folder cannot lie below itself.");
 
 /** The fields that a change is told and recorded by, as the body names them. */
-const told = ["name", "parentFolderId", "category", "timeZone", "customerReference", "reference", "description", "contactUserId"] as const;
+const told = [
+  "name",
+  "parentFolderId",
+  "category",
+  "timeZone",
+  "customerReference",
+  "reference",
+  "description",
+  "contactUserId",
+] as const;
 
 /** A folder as a reader sees it. */
 export function folderBody(row: FolderRow, view: View): Folder {
@@ -46,7 +55,11 @@ export function folderBody(row: FolderRow, view: View): Folder {
 }
 
 /** Locks a folder that the caller sees, until the end of the transaction: `share` to put something in it, `update` to change it. */
-export async function holdFolder(ctx: Context, id: string, hold: "share" | "update"): Promise<(FolderRow & { writable: boolean }) | undefined> {
+export async function holdFolder(
+  ctx: Context,
+  id: string,
+  hold: "share" | "update",
+): Promise<(FolderRow & { writable: boolean }) | undefined> {
   const rows = visibleFolders(ctx)
     .selectAll("f")
     .select(allowsOnFolder(ctx, "folder.write").as("writable"))
@@ -74,7 +87,10 @@ type Fields = ImportedFolder & { name: string };
  */
 export async function insertFolders(ctx: Context, parent: FolderRow, chain: readonly Fields[]): Promise<FolderRow[]> {
   const ids = chain.map(() => newId("fld", ctx.now.getTime()));
-  const numbers = await drawNumericIds(ctx, ids.map((id) => ({ tenantId: parent.tenant_id, id })));
+  const numbers = await drawNumericIds(
+    ctx,
+    ids.map((id) => ({ tenantId: parent.tenant_id, id })),
+  );
   const rows: FolderRow[] = [];
   for (const [index, fields] of chain.entries()) {
     const above = rows.at(-1) ?? parent;
@@ -86,8 +102,21 @@ export async function insertFolders(ctx: Context, parent: FolderRow, chain: read
   await ctx.db.run(monitoring.insertInto("monitoring.folder").values(rows));
   for (const row of rows) {
     const body = folderBody(row, viewOfTenant(row.tenant_id));
-    ctx.emit(folderCreated, { tenantId: row.tenant_id, subject: row.id, path: `/folder/${row.id}`, resource: body, previous: null, changed: [] });
-    ctx.audit({ tenantId: row.tenant_id, type: "folder", action: "created", item: itemOf(row), changes: changesOf(null, body, told) });
+    ctx.emit(folderCreated, {
+      tenantId: row.tenant_id,
+      subject: row.id,
+      path: `/folder/${row.id}`,
+      resource: body,
+      previous: null,
+      changed: [],
+    });
+    ctx.audit({
+      tenantId: row.tenant_id,
+      type: "folder",
+      action: "created",
+      item: itemOf(row),
+      changes: changesOf(null, body, told),
+    });
     await recordContact(ctx, null, row);
   }
   return rows;
@@ -116,7 +145,15 @@ function newRow(ctx: Context, parent: FolderRow, id: string, numericId: number, 
 export function stampsOf(ctx: Context) {
   const { now } = ctx;
   const by = ctx.who.actor.id;
-  return { created_at: now, created_by: by, updated_at: now, updated_by: by, changed_at: now, deleted_at: null, deleted_by: null };
+  return {
+    created_at: now,
+    created_by: by,
+    updated_at: now,
+    updated_by: by,
+    changed_at: now,
+    deleted_at: null,
+    deleted_by: null,
+  };
 }
 
 /** What a folder has of its place: path, and the customer reference that holds there. */
@@ -130,9 +167,15 @@ export function placed(id: string, name: string, ownReference: string | null, pa
 }
 
 /** What a folder and the one above it must agree on. */
-function checkFields(row: FolderRow, parent: FolderRow | null): void {
+export function checkFields(row: FolderRow, parent: FolderRow | null): void {
   if (row.customer_reference !== null && row.category !== "customer") {
-    throw invalid([{ pointer: "/customerReference", rule: "not_for_category", message: "Only a folder of the category customer has a customer reference." }]);
+    throw invalid([
+      {
+        pointer: "/customerReference",
+        rule: "not_for_category",
+        message: "Only a folder of the category customer has a customer reference.",
+      },
+    ]);
   }
   if (parent?.category === "customer" && row.category !== "customer") {
     throw refuse(categoryConflict, { detail: "Below a folder of the category customer there are only such folders." });
@@ -146,20 +189,29 @@ async function checkContact(ctx: Context, row: FolderRow): Promise<string | null
   if (userId === null) return null;
   // A folder's id and its tenant's differ in the prefix alone where it is a root: the tenants above are among these ids.
   const nodes = [...row.path_ids, ...row.path_ids.map((id) => id.replace(/^fld_/, "tnt_")), ...ctx.who.acting.lineage];
-  const [name, homed] = await Promise.all([userNameIn(ctx.db, row.tenant_id, userId), isAssignedWithin(ctx.db, userId, nodes)]);
+  const [name, homed] = await Promise.all([
+    userNameIn(ctx.db, row.tenant_id, userId),
+    isAssignedWithin(ctx.db, userId, nodes),
+  ]);
   if (name === undefined || !homed) throw invalid([referenceNotFound({ pointer: "/contactUserId" })]);
   return name;
 }
 
 /** A change of contact stands in the record of each user it concerns, too. */
-async function recordContact(ctx: Context, before: FolderRow | null, after: FolderRow): Promise<void> {
+export async function recordContact(ctx: Context, before: FolderRow | null, after: FolderRow): Promise<void> {
   const [old, next] = [before?.contact_user_id ?? null, after.contact_user_id];
   if (old === next) return;
   for (const userId of [old, next]) {
     if (userId === null) continue;
     const name = (await userNameIn(ctx.db, after.tenant_id, userId)) ?? userId;
     const [from, to] = userId === next ? [null, after.id] : [after.id, null];
-    ctx.audit({ tenantId: after.tenant_id, type: "folder", action: "updated", item: { kind: "user", id: userId, name }, changes: [{ field: "contactOf", old: from, new: to }] });
+    ctx.audit({
+      tenantId: after.tenant_id,
+      type: "folder",
+      action: "updated",
+      item: { kind: "user", id: userId, name },
+      changes: [{ field: "contactOf", old: from, new: to }],
+    });
   }
 }
 
@@ -171,7 +223,12 @@ function itemOf(row: FolderRow) {
  * Merges a change into a folder that the caller has locked; what reshapes the tree needs the tree alone. `parent` is the
  * locked folder that it moves to. Returns the row as it is now, the same one where nothing changed.
  */
-export async function changeFolder(ctx: Context, before: FolderRow, change: FolderChange, parent?: FolderRow): Promise<FolderRow> {
+export async function changeFolder(
+  ctx: Context,
+  before: FolderRow,
+  change: FolderChange,
+  parent?: FolderRow,
+): Promise<FolderRow> {
   const faults = fieldFaults(change);
   if (faults.length > 0) throw invalid(faults);
   const moves = parent !== undefined && parent.id !== before.parent_id;
@@ -181,7 +238,8 @@ export async function changeFolder(ctx: Context, before: FolderRow, change: Fold
     ...before,
     name: change.name ?? before.name,
     parent_id: moves ? parent.id : before.parent_id,
-    time_zone: change.timeZone === null ? await inheritedZone(ctx, before, above) : (change.timeZone ?? before.time_zone),
+    time_zone:
+      change.timeZone === null ? await inheritedZone(ctx, before, above) : (change.timeZone ?? before.time_zone),
     customer_reference: change.customerReference === undefined ? before.customer_reference : change.customerReference,
     reference: change.reference === undefined ? before.reference : change.reference,
     description: change.description === undefined ? before.description : change.description,
@@ -195,7 +253,9 @@ export async function changeFolder(ctx: Context, before: FolderRow, change: Fold
   checkFields(after, moves ? parent : null);
   if (moves && depthOf(after) > depthOf(before)) await checkDepthBelow(ctx, before, depthOf(after));
   if (after.contact_user_id !== before.contact_user_id) await checkContact(ctx, after);
-  after.updated_at = after.changed_at = new Date(Math.max(ctx.now.getTime(), before.changed_at.getTime(), before.updated_at.getTime()));
+  after.updated_at = after.changed_at = new Date(
+    Math.max(ctx.now.getTime(), before.changed_at.getTime(), before.updated_at.getTime()),
+  );
   after.updated_by = ctx.who.actor.id;
   await ctx.db.run(monitoring.updateTable("monitoring.folder").set(changeable(after)).where("id", "=", after.id));
   const affectedWatches = await reshapeBelow(ctx, before, after);
@@ -214,10 +274,30 @@ export async function changeFolder(ctx: Context, before: FolderRow, change: Fold
   return after;
 }
 
-function changeable(row: FolderRow) {
+/** The columns that a change may write. */
+export function changeable(row: FolderRow) {
   const { name, parent_id, time_zone, customer_reference, reference, description, contact_user_id } = row;
-  const { path_ids, path_names, effective_reference, effective_reference_folder_id, updated_at, updated_by, changed_at } = row;
-  const own = { name, parent_id, time_zone, customer_reference, reference, description, contact_user_id, updated_at, updated_by, changed_at };
+  const {
+    path_ids,
+    path_names,
+    effective_reference,
+    effective_reference_folder_id,
+    updated_at,
+    updated_by,
+    changed_at,
+  } = row;
+  const own = {
+    name,
+    parent_id,
+    time_zone,
+    customer_reference,
+    reference,
+    description,
+    contact_user_id,
+    updated_at,
+    updated_by,
+    changed_at,
+  };
   return { ...own, path_ids, path_names, effective_reference, effective_reference_folder_id };
 }
 
@@ -229,7 +309,9 @@ function checkMove(ctx: Context, before: FolderRow, parent: FolderRow): void {
 
 async function parentOf(ctx: Context, row: FolderRow): Promise<FolderRow | null> {
   if (row.parent_id === null) return null;
-  const found = await ctx.db.first(monitoring.selectFrom("monitoring.folder").selectAll().where("id", "=", row.parent_id));
+  const found = await ctx.db.first(
+    monitoring.selectFrom("monitoring.folder").selectAll().where("id", "=", row.parent_id),
+  );
   return found ?? null;
 }
 

@@ -10,12 +10,29 @@ import { locationDeleted } from "../events.ts";
 import { listFaults, treeMatches } from "../filter.ts";
 import { fieldFaults, holdFolder } from "../folder/store.ts";
 import { filterFaults, idFault } from "../reference.ts";
-import { allowsOnLocation, homePlace, seesFolder, viewOf, viewOfTenant, visibleFolders, visibleLocations } from "../scope.ts";
+import {
+  allowsOnLocation,
+  homePlace,
+  seesFolder,
+  viewOf,
+  viewOfTenant,
+  visibleFolders,
+  visibleLocations,
+} from "../scope.ts";
 import { type FolderRow, monitoring } from "../tables.ts";
 import { tombstone } from "../tombstone.ts";
 import { lockTree } from "../tree.ts";
 import { Location, type LocationChange, type LocationQuery, type NewLocation } from "./schema.ts";
-import { changeLocation, holdLocation, insertLocation, isHomeLocation, locationBody, locationIsRoot, nameTaken, type PlacedLocation } from "./store.ts";
+import {
+  changeLocation,
+  holdLocation,
+  insertLocation,
+  isHomeLocation,
+  locationBody,
+  locationIsRoot,
+  nameTaken,
+  type PlacedLocation,
+} from "./store.ts";
 
 export const locationNotEmpty = problem("location_not_empty", 409, "There are watches at the location.");
 
@@ -29,13 +46,20 @@ export async function listLocations(ctx: Context, query: LocationQuery) {
   const seen = (ids: string[]) => ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids));
   const faults = await listFaults(ctx, query, [filterFaults("folderId", "fld", folderId, seen)]);
   if (faults.length > 0) throw invalid(faults);
-  let rows = readable(ctx, query.includeDeleted ? "all" : "living").where((where) => where.and(treeMatches("l", query)));
+  let rows = readable(ctx, query.includeDeleted ? "all" : "living").where((where) =>
+    where.and(treeMatches("l", query)),
+  );
   if (query.path) rows = rows.where(sql<boolean>`f.path_names[${homePlace(ctx.who)} + 1:] = ${query.path}::text[]`);
   if (folderId) rows = rows.where("l.folder_id", "in", folderId);
   const view = viewOf(ctx.who);
   return readPage(ctx, query, {
     from: rows,
-    sorts: { name: sql.ref("l.name"), createdAt: sql.ref("l.created_at"), updatedAt: sql.ref("l.updated_at"), changedAt: sql.ref("l.changed_at") },
+    sorts: {
+      name: sql.ref("l.name"),
+      createdAt: sql.ref("l.created_at"),
+      updatedAt: sql.ref("l.updated_at"),
+      changedAt: sql.ref("l.changed_at"),
+    },
     by: "createdAt",
     id: sql.ref("l.id"),
     item: (row) => {
@@ -62,7 +86,11 @@ export async function createLocation(ctx: Context, body: NewLocation): Promise<L
 }
 
 /** The folder that a body names, held with its tree. */
-async function folderToPutIn(ctx: Context, folderId: string, fields: Omit<LocationChange, "folderId">): Promise<FolderRow> {
+async function folderToPutIn(
+  ctx: Context,
+  folderId: string,
+  fields: Omit<LocationChange, "folderId">,
+): Promise<FolderRow> {
   const at = { pointer: "/folderId" };
   const wrong = idFault("fld", folderId, at);
   const [, folder] = wrong ? [] : await Promise.all([lockTree(ctx, folderId), holdFolder(ctx, folderId, "share")]);
@@ -73,7 +101,9 @@ async function folderToPutIn(ctx: Context, folderId: string, fields: Omit<Locati
 
 /** The location of an address, as its row is, where the caller may change it; 404 and 403 otherwise. */
 async function writableLocation(ctx: Context, id: string): Promise<PlacedLocation> {
-  const row = await ctx.db.first(readable(ctx, "all").select(allowsOnLocation(ctx, "folder.write").as("writable")).where("l.id", "=", id));
+  const row = await ctx.db.first(
+    readable(ctx, "all").select(allowsOnLocation(ctx, "folder.write").as("writable")).where("l.id", "=", id),
+  );
   if (!row) throw refuse(notFound);
   if (!row.writable) throw lacking("folder.write");
   return row;
@@ -110,15 +140,36 @@ export async function deleteLocation(ctx: Context, id: string): Promise<boolean>
   requireMatch(ctx, Location, locationBody(row, viewOf(ctx.who)));
   if (isHomeLocation(ctx, row)) throw refuse(locationIsRoot);
   const inside = await ctx.db.first(
-    monitoring.selectFrom("monitoring.watch").select("id").where("location_id", "=", id).where("deleted_at", "is", null).limit(1),
+    monitoring
+      .selectFrom("monitoring.watch")
+      .select("id")
+      .where("location_id", "=", id)
+      .where("deleted_at", "is", null)
+      .limit(1),
   );
   if (inside) throw refuse(locationNotEmpty);
   const at = new Date(Math.max(ctx.now.getTime(), row.changed_at.getTime()));
   await ctx.db.run(
-    monitoring.updateTable("monitoring.location").set({ deleted_at: at, deleted_by: ctx.who.actor.id, changed_at: at }).where("id", "=", id),
+    monitoring
+      .updateTable("monitoring.location")
+      .set({ deleted_at: at, deleted_by: ctx.who.actor.id, changed_at: at })
+      .where("id", "=", id),
   );
   const last = locationBody(row, viewOfTenant(row.tenant_id));
-  ctx.emit(locationDeleted, { tenantId: row.tenant_id, subject: id, path: `/location/${id}`, resource: null, previous: last, changed: [] });
-  ctx.audit({ tenantId: row.tenant_id, type: "location", action: "deleted", item: { kind: "location", id, name: row.name }, changes: changesOf(last, null, ["name", "folderId"]) });
+  ctx.emit(locationDeleted, {
+    tenantId: row.tenant_id,
+    subject: id,
+    path: `/location/${id}`,
+    resource: null,
+    previous: last,
+    changed: [],
+  });
+  ctx.audit({
+    tenantId: row.tenant_id,
+    type: "location",
+    action: "deleted",
+    item: { kind: "location", id, name: row.name },
+    changes: changesOf(last, null, ["name", "folderId"]),
+  });
   return true;
 }

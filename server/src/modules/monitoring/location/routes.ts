@@ -1,7 +1,14 @@
 import { Reply, route } from "#kernel/contract";
 import { locationCreated, locationDeleted, locationUpdated } from "../events.ts";
 import { tenantBorder } from "../tree.ts";
-import { createLocation, deleteLocation, getLocation, listLocations, locationNotEmpty, updateLocation } from "./operations.ts";
+import {
+  createLocation,
+  deleteLocation,
+  getLocation,
+  listLocations,
+  locationNotEmpty,
+  updateLocation,
+} from "./operations.ts";
 import { Location, LocationChange, LocationList, LocationQuery, NewLocation } from "./schema.ts";
 import { locationIsRoot, locationNameTaken } from "./store.ts";
 
@@ -68,4 +75,5 @@ export const locationRoutes = [
 ];
 
 const made = (location: Location) => new Reply(201, location, { location: `/location/${location.id}` });
-const removed = (now: boolean) => new Reply(204, undefined, { headers: { "demarc-outcome": now ? "deleted" : "absent" } });
+const removed = (now: boolean) =>
+  new Reply(204, undefined, { headers: { "demarc-outcome": now ? "deleted" : "absent" } });

@@ -1,7 +1,16 @@
 import { type Static, Type } from "typebox";
 import { listOf, listQuery } from "#kernel/page";
 import { anyOf, id, nullable, object, text } from "#kernel/schema";
-import { numericId, orNone, seenPath, timeZone, treeFilters, treeName, treeSorts, treeStamps } from "../folder/schema.ts";
+import {
+  numericId,
+  orNone,
+  seenPath,
+  timeZone,
+  treeFilters,
+  treeName,
+  treeSorts,
+  treeStamps,
+} from "../folder/schema.ts";
 import { tombstoneOf } from "../tombstone.ts";
 
 const locationName = treeName("Unique in its folder.");
@@ -34,7 +43,10 @@ export const LocationTombstone = tombstoneOf("LocationTombstone", "loc", "folder
 
 const serverFields = ["id", "numericId", "tenantId", "path", ...Object.keys(treeStamps)];
 
-export const NewLocation = object({ name: locationName, folderId, ...optional }, { title: "NewLocation", "x-read-only": serverFields });
+export const NewLocation = object(
+  { name: locationName, folderId, ...optional },
+  { title: "NewLocation", "x-read-only": serverFields },
+);
 export type NewLocation = Static<typeof NewLocation>;
 
 export const LocationChange = object(
@@ -44,7 +56,10 @@ export const LocationChange = object(
 export type LocationChange = Static<typeof LocationChange>;
 
 /** The location of an import item: found by its name in the last folder of the path, made or merged. */
-export const ImportedLocation = object({ name: locationName, ...optional }, { title: "ImportedLocation", "x-read-only": serverFields });
+export const ImportedLocation = object(
+  { name: locationName, ...optional },
+  { title: "ImportedLocation", "x-read-only": serverFields },
+);
 export type ImportedLocation = Static<typeof ImportedLocation>;
 
 export const LocationQuery = listQuery(

@@ -3,13 +3,14 @@
  * step. A step that two children fit is refused, never guessed. Who makes one holds the parent's row, so concurrent
  * callers of one path make one folder.
  */
+
+import { sql } from "kysely";
 import { type Static, Type } from "typebox";
 import type { Context } from "#kernel/contract";
 import { hot, query } from "#kernel/db";
 import { lacking } from "#kernel/principal";
 import { type Fault, invalid, problem, referenceNotFound, refuse } from "#kernel/problem";
 import { id, nullable, object } from "#kernel/schema";
-import { sql } from "kysely";
 import { type ImportedFolder, treeName } from "../folder/schema.ts";
 import { holdFolder, insertFolders } from "../folder/store.ts";
 import type { ImportedLocation } from "../location/schema.ts";
@@ -25,7 +26,9 @@ export const treePath = Type.Array(treeName("Name of a folder."), {
   maxItems: mostFolders,
   description: "Names of folders, from below the starting one; compared exactly.",
 });
-export const underFolderId = nullable(id("fld", { description: "Where the path begins; null: the caller's scope root." }));
+export const underFolderId = nullable(
+  id("fld", { description: "Where the path begins; null: the caller's scope root." }),
+);
 
 /** Where a new watch is put, by name. */
 export const Place = object(
@@ -33,18 +36,26 @@ export const Place = object(
     underFolderId: Type.Optional(underFolderId),
     path: treePath,
     location: treeName("Name of the location."),
-    createMissing: Type.Optional(Type.Boolean({ default: false, description: "Makes what is missing; needs `folder.write`." })),
+    createMissing: Type.Optional(
+      Type.Boolean({ default: false, description: "Makes what is missing; needs `folder.write`." }),
+    ),
   },
   { title: "Place" },
 );
 export type Place = Static<typeof Place>;
 
 /** The folder that a path begins in: the one named, else the caller's scope root. Faults stand at `pointer`. */
-export async function startOfPath(ctx: Context, folderId: string | null | undefined, pointer: string): Promise<FolderRow> {
+export async function startOfPath(
+  ctx: Context,
+  folderId: string | null | undefined,
+  pointer: string,
+): Promise<FolderRow> {
   const at = { pointer: `${pointer}/underFolderId` };
   if (folderId) {
     const wrong = idFault("fld", folderId, at);
-    const found = wrong ? undefined : await ctx.db.first(visibleFolders(ctx).selectAll("f").where("f.id", "=", folderId));
+    const found = wrong
+      ? undefined
+      : await ctx.db.first(visibleFolders(ctx).selectAll("f").where("f.id", "=", folderId));
     if (!found) throw invalid([wrong ?? referenceNotFound(at)]);
     return found;
   }
@@ -87,8 +98,14 @@ export async function findPath(ctx: Pick<Context, "db">, start: FolderRow, path:
 }
 
 function ambiguous(path: readonly string[], level: number, steps: readonly Step[]) {
-  const candidateIds = steps.filter((step) => step.level === level).map((step) => step.id).slice(0, 10);
-  return refuse(pathAmbiguous, { detail: `Several folders are named ${path[level - 1]} here.`, members: { candidateIds } });
+  const candidateIds = steps
+    .filter((step) => step.level === level)
+    .map((step) => step.id)
+    .slice(0, 10);
+  return refuse(pathAmbiguous, {
+    detail: `Several folders are named ${path[level - 1]} here.`,
+    members: { candidateIds },
+  });
 }
 
 const startGone = () => invalid([referenceNotFound({ pointer: "/underFolderId" })]);
@@ -116,21 +133,30 @@ export async function findOrMakePath(
   }
 }
 
-/** Finds a location by its name in a folder, locked as `hold` says, or makes it with these fields. */
+/**
+ * Finds a location by its name in a folder, locked as `hold` says, or makes it with these fields. `parent` is the folder
+ * where the caller holds it already, with its tree, and may write there.
+ */
 export async function findOrMakeLocation(
   ctx: Context,
   folder: FolderRow,
   fields: ImportedLocation,
   hold: "share" | "update",
+  parent?: FolderRow,
 ): Promise<{ location: PlacedLocation; made: boolean }> {
   const found = await locationNamed(ctx, folder, fields.name, hold);
   if (found) return { location: found, made: false };
-  const [, parent] = await Promise.all([lockTree(ctx, folder.id), holdFolder(ctx, folder.id, "share")]);
-  if (!parent) throw startGone();
-  if (!parent.writable) throw lacking("folder.write");
-  const made = await insertLocation(ctx, parent, fields);
+  const held = parent ?? (await holdToPutIn(ctx, folder.id));
+  const made = await insertLocation(ctx, held, fields);
   if (made) return { location: made, made: true };
-  return { location: (await locationNamed(ctx, parent, fields.name, hold))!, made: false };
+  return { location: (await locationNamed(ctx, held, fields.name, hold))!, made: false };
+}
+
+async function holdToPutIn(ctx: Context, folderId: string): Promise<FolderRow> {
+  const [, folder] = await Promise.all([lockTree(ctx, folderId), holdFolder(ctx, folderId, "share")]);
+  if (!folder) throw startGone();
+  if (!folder.writable) throw lacking("folder.write");
+  return folder;
 }
 
 /** What was made for a place. */
@@ -150,10 +176,17 @@ export async function findOrMakePlace(
     const { folders, missing } = await findPath(ctx, start, place.path);
     const folder = missing.length === 0 ? folders.at(-1) : undefined;
     const location = folder && (await locationNamed(ctx, folder, place.location, "share"));
-    if (!location) throw invalid([{ pointer: "/place", rule: "not_found", message: "There is no such place, or you may not see it." }]);
+    if (!location)
+      throw invalid([
+        { pointer: "/place", rule: "not_found", message: "There is no such place, or you may not see it." },
+      ]);
     return { locationId: location.id, location, made: { folderIds: [], locationId: null } };
   }
   const { folder, made } = await findOrMakePath(ctx, start, place.path);
   const { location, made: isNew } = await findOrMakeLocation(ctx, folder, { name: place.location }, "share");
-  return { locationId: location.id, location, made: { folderIds: made.map((row) => row.id), locationId: isNew ? location.id : null } };
+  return {
+    locationId: location.id,
+    location,
+    made: { folderIds: made.map((row) => row.id), locationId: isNew ? location.id : null },
+  };
 }

@@ -1,11 +1,11 @@
 /** Many changes of watches in one call (monitoring, 3.2). */
 import { type Static, type TSchema, Type } from "typebox";
 import { etagOf } from "#kernel/answer";
-import { bulkBody, bulkReply, pointedBelow, runBulk, withMatch } from "#kernel/bulk";
+import { below, bulkBody, bulkReply, runBulk, withMatch } from "#kernel/bulk";
 import type { Context } from "#kernel/contract";
 import { requireMatch } from "#kernel/match";
 import { lacking } from "#kernel/principal";
-import { type Fault, notFound, Problem, problem, refuse } from "#kernel/problem";
+import { type Fault, notFound, problem, refuse } from "#kernel/problem";
 import { nullable, object, oneOf } from "#kernel/schema";
 import { faultsOf } from "#kernel/validate";
 import { isId } from "#kernel/ids";
@@ -124,12 +124,12 @@ export async function bulkWatches(ctx: Context, input: Static<typeof BulkWatches
   }
 
   async function performOn(own: Context, opened: Ledger, item: Item): Promise<[Done, WatchFull | null]> {
-    if (item.op === "create") return [doneOf(201, "created"), await below(() => create(own, opened, item.watch))];
-    if (item.op === "upsert") return below(() => upsert(own, opened, item));
+    if (item.op === "create") return [doneOf(201, "created"), await below("/watch", () => create(own, opened, item.watch))];
+    if (item.op === "upsert") return below("/watch", () => upsert(own, opened, item));
     const before = targetOf(own, opened, item);
     if (item.op === "update") {
       if (!before) throw refuse(notFound);
-      const { row, isChanged } = await below(() => update(own, opened, before, item.watch));
+      const { row, isChanged } = await below("/watch", () => update(own, opened, before, item.watch));
       return [doneOf(200, isChanged ? "updated" : "unchanged"), row];
     }
     if (!before) return [{ ...doneOf(204, "absent"), id: item.id }, null];
@@ -196,15 +196,6 @@ async function findHits(opened: Ledger, item: Extract<Item, { op: "upsert" }>, f
   if (!spot || name === undefined) return [];
   const holder = await opened.holder({ tenant_id: spot.tenant_id, location_id: spot.id, name });
   return holder ? [holder] : [];
-}
-
-/** Pointers of what is wrong with a watch stand below the item's `watch`. */
-async function below<T>(part: () => Promise<T>): Promise<T> {
-  try {
-    return await part();
-  } catch (error) {
-    throw error instanceof Problem ? pointedBelow(error, "/watch") : error;
-  }
 }
 
 /** Faults of an item that its schema cannot say and that need no look at what is stored. */

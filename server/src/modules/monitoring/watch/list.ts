@@ -1,20 +1,22 @@
 /** Search for watches (monitoring, 3.1). */
-import { type RawBuilder, sql } from "kysely";
+import { type RawBuilder, type SelectQueryBuilder, sql } from "kysely";
 import { type Static, Type } from "typebox";
 import type { Context } from "#kernel/contract";
 import { listOf, listQuery, readPage } from "#kernel/page";
-import { holds, lacking } from "#kernel/principal";
+import { holds, lacking, reachOf } from "#kernel/principal";
 import { invalid } from "#kernel/problem";
 import { anyOf, id, oneOf, text } from "#kernel/schema";
+import { inActing } from "#kernel/wall";
 import { treeFilters } from "../folder/schema.ts";
 import { anyHolds, listFaults } from "../filter.ts";
 import { filterFaults } from "../reference.ts";
-import { homePlace, viewOf, visibleFolders, visibleLocations, visibleWatches } from "../scope.ts";
+import { homePlace, rootFolderOf, viewOf, visibleFolders, visibleLocations, visibleWatches } from "../scope.ts";
+import { monitoring } from "../tables.ts";
 import { tombstone } from "../tombstone.ts";
 import { readDeviceAddress } from "./device-address.ts";
-import { selectWatch } from "./rows.ts";
+import { readSites, watchColumns } from "./rows.ts";
 import { knownTypes, statuses, testStates, Watch, WatchTombstone } from "./schema.ts";
-import { type WatchSeen, watchOf } from "./watch-state.ts";
+import { type Site, type StoredWatch, watchOf } from "./watch-state.ts";
 
 const noControls = "^[^\\u0000-\\u001f\\u007f]*$";
 const orNone = (max: number) =>
@@ -61,24 +63,57 @@ const sorts = {
 };
 
 type Condition = RawBuilder<boolean>;
+type Listed = Omit<StoredWatch, "snmp_sealed">;
 
 /** Watches that the caller sees and the filters admit. A filter on what a tombstone does not show admits none of them. */
 export async function listWatches(ctx: Context, query: WatchQuery) {
   if (query.status?.includes("pending") && !holds(ctx.who, "pending.read")) throw lacking("pending.read");
   await checkReferences(ctx, query);
   const living = livingConditions(query);
-  const conditions = [...living, ...sharedConditions(ctx, query), ...(await inheritedConditions(ctx, query))];
-  const hasTombstones = query.includeDeleted === true && living.length === 0 && query.customerReference === undefined;
-  let rows = visibleWatches(ctx, "watch.read", hasTombstones ? "all" : "living").select(selectWatch);
-  for (const condition of conditions) rows = rows.where(condition);
+  const which = query.includeDeleted === true && living.length === 0 && query.customerReference === undefined ? "all" : "living";
+  let rows = listedWatches(ctx, which);
+  for (const condition of [...living, ...sharedConditions(query), ...(await placeConditions(ctx, query))]) rows = rows.where(condition);
   const view = viewOf(ctx.who);
+  const siteOf = createSiteLoader(ctx);
   return readPage(ctx, query, {
     from: rows,
     sorts,
     by: "createdAt",
     id: sql`w.id`,
-    item: (row: WatchSeen) => (row.deleted_at ? tombstone(row, { locationId: row.location_id }) : watchOf(row, view)),
+    async item(row: Listed) {
+      if (row.deleted_at) return tombstone(row, { locationId: row.location_id });
+      return watchOf({ ...row, ...(await siteOf(row.location_id)) }, view);
+    },
   });
+}
+
+/**
+ * Visible watches, for lists: of one table where the caller sees whole tenants, as nearly every caller does, since
+ * planning joins costs more than running them for one page.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: with or without the joined tables
+function listedWatches(ctx: Context, which: "living" | "all"): SelectQueryBuilder<any, any, Listed> {
+  const { who } = ctx;
+  const pending = reachOf(who, "pending.read");
+  const isWhole = reachOf(who, "watch.read").all && (pending.all || !holds(who, "pending.read"));
+  if (!isWhole) return visibleWatches(ctx, "watch.read", which).select(watchColumns);
+  let rows = monitoring.selectFrom("monitoring.watch as w").select(watchColumns).where(inActing(who, sql.ref("w.tenant_id")));
+  if (which === "living") rows = rows.where("w.deleted_at", "is", null);
+  if (!pending.all) rows = rows.where("w.status", "<>", "pending");
+  return rows;
+}
+
+/** Gives the places of a page's watches, all with one statement. */
+function createSiteLoader(ctx: Context): (locationId: string) => Promise<Site> {
+  let batch: { ids: Set<string>; sites: Promise<Map<string, Site>> } | undefined;
+  return async (locationId) => {
+    if (!batch) {
+      const ids = new Set<string>();
+      batch = { ids, sites: Promise.resolve().then(() => readSites(ctx, [...ids])) };
+    }
+    batch.ids.add(locationId);
+    return (await batch.sites).get(locationId)!;
+  };
 }
 
 async function checkReferences(ctx: Context, query: WatchQuery): Promise<void> {
@@ -137,17 +172,14 @@ function onInterface(value: string): Condition {
 }
 
 /** Conditions on what a tombstone shows too. */
-function sharedConditions(ctx: Context, query: WatchQuery): Condition[] {
+function sharedConditions({ name, numericId, locationId, tenantId, updatedSince }: WatchQuery): Condition[] {
   const conditions: Condition[] = [];
-  const { name, numericId, locationId, tenantId, updatedSince, path, q } = query;
-  if (name !== undefined) conditions.push(sql`lower(w.name) = ${asciiLower(name)}`);
+  if (name !== undefined) conditions.push(sql`w.name_key = ${asciiLower(name)}`);
   if (numericId) conditions.push(sql`w.numeric_id = any(${numericId})`);
   if (locationId) conditions.push(sql`w.location_id = any(${locationId})`);
   if (tenantId) conditions.push(sql`w.tenant_id = any(${tenantId})`);
   // Years that PostgreSQL cannot read lie before anything that changed.
   if (updatedSince && Date.parse(updatedSince) > 0) conditions.push(sql`w.changed_at >= ${new Date(updatedSince)}::timestamptz`);
-  if (path) conditions.push(sql`f.path_names[${homePlace(ctx.who)} + 1:] = ${path}::text[]`);
-  if (q) conditions.push(containing(q));
   return conditions;
 }
 
@@ -156,21 +188,43 @@ function asciiLower(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
-function containing(q: string): Condition {
-  const reference = sql`coalesce(w.customer_reference, f.effective_reference)`;
-  const shown = [sql`w.description`, sql`w.device_address`, sql`w.reference`, sql`w.product_type`, reference];
-  return sql`(${anyHolds([sql`w.name`, sql`l.name`], q)} or (w.deleted_at is null and ${anyHolds(shown, q)}))`;
+/** Conditions on where a watch is, and on what it inherits from there. */
+async function placeConditions(ctx: Context, query: WatchQuery): Promise<Condition[]> {
+  const { folderId, path, customerReference, q } = query;
+  const conditions: Condition[] = [];
+  const at = (condition: Condition) => atLocations(ctx, condition);
+  if (folderId && !seesAllOf(ctx, folderId)) conditions.push(await at(sql`f.path_ids && ${folderId}::text[]`));
+  if (path) conditions.push(await at(sql`f.path_names[${homePlace(ctx.who)} + 1:] = ${path}::text[]`));
+  if (customerReference !== undefined) {
+    const value = customerReference === "" ? null : customerReference;
+    const inherited = await at(sql`f.effective_reference is not distinct from ${value}`);
+    const own = value === null ? sql`false` : sql`w.customer_reference = ${value}`;
+    conditions.push(sql`(${own} or (w.customer_reference is null and ${inherited}))`);
+  }
+  if (q) {
+    const named = await at(anyHolds([sql`l.name`], q));
+    const inheriting = await at(anyHolds([sql`f.effective_reference`], q));
+    const inherits = sql`w.customer_reference is null and w.deleted_at is null and ${inheriting}`;
+    conditions.push(sql`(strpos(w.search, lower(${q}::text)) > 0 or ${named} or (${inherits}))`);
+  }
+  return conditions;
 }
 
+/** Whether a folder is the root of all that the caller sees. */
+function seesAllOf({ who }: Context, folderIds: readonly string[]): boolean {
+  return reachOf(who, "folder.read").all && folderIds.includes(rootFolderOf(who.acting.id));
+}
+
+const fewLocations = 100;
+
 /**
- * Conditions that folders decide. The folders are few and looked up first, so that the planner sees how many watches
+ * Watches at the locations that fit: as a list of ids while they are few, so that the planner sees how many watches
  * they stand for and takes the fitting index.
  */
-async function inheritedConditions(ctx: Context, query: WatchQuery): Promise<Condition[]> {
-  const conditions: Condition[] = [];
-  const { folderId, customerReference } = query;
-  if (folderId) conditions.push(sql`f.path_ids && ${folderId}::text[]`);
-  if (customerReference === "") conditions.push(sql`w.customer_reference is null and f.effective_reference is null`);
-  else if (customerReference !== undefined) conditions.push(sql`coalesce(w.customer_reference, f.effective_reference) = ${customerReference}`);
-  return conditions;
+async function atLocations(ctx: Context, condition: Condition): Promise<Condition> {
+  const locations = visibleLocations(ctx, "folder.read", "all").select("l.id").where(condition);
+  const ids = (await ctx.db.rows(locations.limit(fewLocations + 1))).map(({ id }) => id);
+  if (ids.length === 0) return sql`false`;
+  if (ids.length <= fewLocations) return sql`w.location_id = any(${ids})`;
+  return sql`w.location_id in (${locations})`;
 }

@@ -22,18 +22,11 @@ const stored = { ...columns, snmp_sealed: "text" };
 const names = Object.keys(columns) as (keyof typeof columns)[];
 const storedNames = Object.keys(stored) as (keyof typeof stored)[];
 
-/** Columns of a watch as it is read, without its secrets, for a query over `w`, `l` and `f`. */
-export const selectWatch = [
-  ...names.map((name) => `w.${name}` as const),
-  "l.name as location_name",
-  "l.time_zone",
-  "f.path_ids",
-  "f.path_names",
-  "f.effective_reference",
-  "f.effective_reference_folder_id",
-] as const;
-
+/** Columns of `w` as a watch is read, without its secrets. */
+export const watchColumns = names.map((name) => `w.${name}` as const);
 const site = ["l.name as location_name", "l.time_zone", "f.path_ids", "f.path_names", "f.effective_reference", "f.effective_reference_folder_id"] as const;
+/** The same with its place, for a query over `w`, `l` and `f`. */
+export const selectWatch = [...watchColumns, ...site] as const;
 
 const below = (column: string, acting: string) =>
   sql<boolean>`${sql.ref(column)} in (select tenant_id from access.tenant_ancestor where ancestor_id = ${acting})`;
@@ -55,6 +48,19 @@ const readOne = hot<{ id: string; acting: string; pending: boolean }, WatchSeen>
 const lockOne = hot<{ id: string; acting: string }, WatchFull>("monitoring_watch_lock", (p) =>
   everywhere().select([...selectWatch, "w.snmp_sealed"]).where("w.id", "=", p.id).where(below("w.tenant_id", p.acting)).forUpdate("w"),
 );
+
+const sitesById = hot<{ ids: string[] }, Site & { id: string }>("monitoring_watch_sites", (p) =>
+  monitoring
+    .selectFrom("monitoring.location as l")
+    .innerJoin("monitoring.folder as f", "f.id", "l.folder_id")
+    .select(["l.id", ...site])
+    .where(sql<boolean>`l.id = any(${p.ids}::text[])`),
+);
+
+/** Where watches are that the caller was found to see, by location. */
+export async function readSites(ctx: Pick<Context, "db">, locationIds: string[]): Promise<Map<string, Site>> {
+  return new Map((await ctx.db.rows(sitesById({ ids: locationIds }))).map(({ id, ...row }) => [id, row]));
+}
 
 /** A watch that the caller may read; undefined for every other. */
 export function findWatch(ctx: Context, id: string): Promise<WatchSeen | undefined> {

@@ -82,10 +82,13 @@ const snmpFields = {
   authPassphrase: printable(8, 127, { writeOnly: true }),
   privProtocol: oneOf(privProtocols),
   privPassphrase: printable(8, 127, { writeOnly: true }),
-  contextName: nullable(printable(1, 255)),
+  contextName: printable(1, 255),
 };
 const serverOfSnmp = { "x-read-only": ["credentialSet"] };
-const NewSnmp = object({ version: oneOf(versions), ...optional(snmpFields) }, serverOfSnmp);
+const NewSnmp = object(
+  { version: oneOf(versions), ...optional({ ...snmpFields, contextName: nullable(snmpFields.contextName) }) },
+  serverOfSnmp,
+);
 /** Merged into the stored settings, secrets included. */
 const SnmpChange = object({ version: Type.Optional(nullable(oneOf(versions))), ...optional(clearable(snmpFields)) }, serverOfSnmp);
 

@@ -1,63 +1,29 @@
 /** The set-up of the specification's cases (monitoring, 6): provider P over partner Q over customers A, B and Z. */
-import { newId } from "#kernel/ids";
 import type { Permission } from "#kernel/permissions";
-import { access } from "#modules/access";
-import { directory } from "#modules/directory";
 import { startServer } from "../../../../test/harness.ts";
-import { treeEvents } from "../events.ts";
-import { watchEvents } from "./events.ts";
-import { watchRoutes } from "./routes.ts";
-
-export type World = Awaited<ReturnType<typeof startWorld>>;
+import { rootFolderOf as rootOf } from "../scope.ts";
 
 export async function startWorld() {
-  const server = await startServer({
-    modules: [access, directory, { name: "monitoring", about: "Watches.", routes: watchRoutes, events: [...watchEvents, ...treeEvents] }],
-  });
+  const server = await startServer();
   const P = server.rootId;
   const Q = await server.tenant(P, "partner", "Q");
   const [A, B] = [await server.tenant(Q, "customer", "A"), await server.tenant(Q, "customer", "B")];
   const Z = await server.tenant(Q, "customer", "Z", { api: false });
-  const rootOf = (tenantId: string) => tenantId.replace("tnt_", "fld_");
-  let number = 1_000_000;
+  const pW = await server.key(P, ["watch.write", "folder.write", "watch.activate"]);
 
-  /** A folder made directly, with all that the tree keeps of it. */
-  async function folder(tenantId: string, parentId: string | null, name: string, more: { customerReference?: string; id?: string } = {}): Promise<string> {
-    const id = more.id ?? newId("fld");
-    const isRoot = more.id !== undefined;
-    const [parent] = parentId ? await server.sql("select * from monitoring.folder where id = $1", [parentId]) : [];
-    const reference = more.customerReference ?? null;
-    await server.sql(
-      `insert into monitoring.folder (tenant_id, id, numeric_id, name, parent_id, category, time_zone, customer_reference, is_tenant_root,
-         path_ids, path_names, effective_reference, effective_reference_folder_id, created_at, created_by, updated_at, updated_by, changed_at)
-       values ($1, $2, $3, $4, $5, 'customer', 'UTC', $6, $7, $8, $9, $10, $11, $12, 'test', $12, 'test', $12)`,
-      [
-        tenantId, id, ++number, name, parentId, reference, isRoot, [...(parent?.path_ids ?? []), id], [...(parent?.path_names ?? []), name],
-        reference ?? parent?.effective_reference ?? null, reference ? id : (parent?.effective_reference_folder_id ?? null), server.clock.now(),
-      ],
-    );
-    return id;
+  async function made(path: string, body: object): Promise<string> {
+    const answer = await server.post(path, body, { key: pW });
+    if (answer.status !== 201) throw new Error(answer.text);
+    return answer.body.id;
   }
+  const folder = (parentFolderId: string, name: string, more: object = {}) => made("/v1/folder", { parentFolderId, name, ...more });
+  const location = (folderId: string, name: string) => made("/v1/location", { folderId, name });
 
-  async function location(folderId: string, name: string): Promise<string> {
-    const id = newId("loc");
-    await server.sql(
-      `insert into monitoring.location (tenant_id, id, numeric_id, name, folder_id, time_zone, created_at, created_by, updated_at, updated_by, changed_at)
-       select tenant_id, $1, $2, $3, id, time_zone, $4, 'test', $4, 'test', $4 from monitoring.folder where id = $5`,
-      [id, ++number, name, server.clock.now(), folderId],
-    );
-    return id;
-  }
-
-  await folder(P, null, "P", { id: rootOf(P) });
-  await folder(Q, rootOf(P), "Q", { id: rootOf(Q) });
-  await folder(A, rootOf(Q), "A", { id: rootOf(A), customerReference: "C-17" });
-  await folder(B, rootOf(Q), "B", { id: rootOf(B) });
-  await folder(Z, rootOf(Q), "Z", { id: rootOf(Z) });
+  await server.patch(`/v1/folder/${rootOf(A)}`, { customerReference: "C-17" }, { key: pW });
   const L = await location(rootOf(A), "L");
   const key = (tenantId: string, permissions: Permission[]) => server.key(tenantId, permissions);
   const keys = {
-    pW: await key(P, ["watch.write", "folder.write", "watch.activate"]),
+    pW,
     aW: await key(A, ["watch.write"]),
     aR: await key(A, ["watch.read"]),
     aH: await key(A, []),
@@ -69,7 +35,7 @@ export async function startWorld() {
   let names = 0;
 
   return {
-    ...server,
+    ...server, server,
     P, Q, A, B, Z, L, rootOf, folder, location, keys,
     /** The full body of the cases; a name of its own unless one is stated. */
     full: (more: Record<string, unknown> = {}) => ({
