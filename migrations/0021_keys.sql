@@ -1,4 +1,4 @@
--- Keys: what was told of their end and of foreign addresses, and a version that follows their roles.
+-- Keys: what was told of their end and of foreign addresses.
 
 -- The `expires_at` that the warning and the end were told of: a later date is told of anew.
 alter table access.key add column warned_of timestamptz, add column expiry_told timestamptz;
@@ -15,17 +15,3 @@ create table access.key_refusal (
 create index key_refusal_age on access.key_refusal (told_at);
 select kernel.wall('access.key_refusal');
 grant select, insert, update, delete on access.key_refusal to demarc_system;
-
--- The roles of a key or client are part of what its address answers, whichever route changed them.
-create function access.roles_change() returns trigger language plpgsql set search_path = pg_catalog as $$
-begin
-  update access.key k set version = version + 1
-    where k.id in (select principal_id from changed where principal_kind = 'key') and k.deleted_at is null;
-  update access.client c set version = version + 1
-    where c.id in (select principal_id from changed where principal_kind = 'client') and c.deleted_at is null;
-  return null;
-end $$;
-create trigger roles_given after insert on access.assignment
-  referencing new table as changed for each statement execute function access.roles_change();
-create trigger roles_taken after delete on access.assignment
-  referencing old table as changed for each statement execute function access.roles_change();

@@ -7,6 +7,8 @@
  * are dropped, before the reply leaves, by every change that takes something away.
  */
 import type { Module } from "#kernel/contract";
+import { activityRoutes } from "./activity/routes.ts";
+import { auditRoutes } from "./audit/routes.ts";
 import { assignmentRoutes } from "./assignment/routes.ts";
 import { clientEvents } from "./client/events.ts";
 import { clientRoutes } from "./client/routes.ts";
@@ -58,6 +60,8 @@ export const access: Module = {
     ...keyRoutes,
     ...clientRoutes,
     ...userRoutes,
+    ...activityRoutes,
+    ...auditRoutes,
   ],
   events: [
     ...Object.values(tenantEvents),

@@ -13,7 +13,6 @@ export { findLogin, type LoginUser, usernameOf } from "./log-in.ts";
 export { emailKey, fold } from "./names.ts";
 export { rootUnit } from "./org-unit.ts";
 export {
-  knownUsers,
   tenantOfUser,
   type UserCard,
   type UserStanding,

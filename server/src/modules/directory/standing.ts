@@ -79,10 +79,3 @@ export async function userCards(db: Db, userIds: readonly string[]): Promise<Rea
   );
   return new Map(users.map((user) => [user.id, user]));
 }
-
-/** Those of these ids that are users of the acting tenant or one below. */
-export async function knownUsers(db: Db, ids: readonly string[]): Promise<{ id: string }[]> {
-  return db.rows(
-    directory.selectFrom("directory.user").select("id").where("id", "in", ids).where("deleted_at", "is", null),
-  );
-}

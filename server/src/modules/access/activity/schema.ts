@@ -1,7 +1,7 @@
 import { type Static, Type } from "typebox";
 import { listOf, listQuery } from "#kernel/page";
 import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
-import { raw } from "../record-csv-schema.ts";
+import { csvQuery, period } from "../record/schema.ts";
 
 const actor = object({ kind: Type.String({ examples: ["user"] }), id: Type.String(), name: Type.String() });
 const via = object({
@@ -41,12 +41,11 @@ export type Activity = Static<typeof Activity>;
 
 const statusClasses = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-export const reasons = ["unknown", "expired", "revoked", "disabled", "address", "blocked", "malformed"] as const;
+const reasons = ["unknown", "expired", "revoked", "disabled", "address", "blocked", "malformed"] as const;
 const word = text(100);
 
 const filters = {
-  from: Type.String({ format: "date-time", description: "The first instant." }),
-  to: Type.String({ format: "date-time", description: "The first instant that is no longer meant." }),
+  ...period,
   status: anyOf(Type.Integer({ minimum: 100, maximum: 599 })),
   statusClass: anyOf(oneOf(statusClasses)),
   method: anyOf(oneOf(methods)),
@@ -60,13 +59,8 @@ const filters = {
   tenantId: anyOf(id("tnt")),
   mine: Type.Boolean({ description: "`true`: the caller's own calls, for which no permission is needed." }),
 };
-type Optional<F> = { [K in keyof F]: ReturnType<typeof Type.Optional<F[K] extends import("typebox").TSchema ? F[K] : never>> };
-
 export const ActivityQuery = listQuery(filters, ["at"], Activity);
 export type ActivityQuery = Static<typeof ActivityQuery>;
 export const ActivityList = listOf(Activity);
-const optional = Object.fromEntries(
-  Object.entries({ ...filters, raw }).map(([name, schema]) => [name, Type.Optional(schema)]),
-) as unknown as Optional<typeof filters & { raw: typeof raw }>;
-export const ActivityCsvQuery = object(optional);
-export type ActivityFilter = Omit<ActivityQuery, "limit" | "cursor" | "sort" | "count" | "fields">;
+export const ActivityCsvQuery = csvQuery(filters);
+export type ActivityCsvQuery = Static<typeof ActivityCsvQuery>;

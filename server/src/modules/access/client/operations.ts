@@ -113,16 +113,16 @@ export async function createClient(ctx: Context, input: NewClient): Promise<Tagg
   const { kind, scopes = ["*"], redirectUris = [] } = input;
   const isPublic = input.public ?? false;
   const tenantId = ctx.who.acting.id;
+  const id = newId("cli", ctx.now.getTime());
   if (!holdsIn(ctx.who, "client.manage", ctx.who.acting)) throw lacking("client.manage");
   requireRecentLogIn(ctx);
-  const { roles, faults } = await rolesOfKind(ctx, tenantId, kind, input.roles);
+  const { roles, faults } = await rolesOfKind(ctx, { tenantId, id, kind }, input.roles);
   faults.push(...scopeFaults(input.scopes), ...addressFaults(kind, redirectUris));
   if (isPublic && kind === "service")
     faults.push({ pointer: "/public", rule: "not_supported", message: "A service has a secret." });
   if (faults.length > 0) throw invalid(faults);
   requireMayHandOut(ctx, roles, scopes);
   await requirePlace(ctx, tenantId);
-  const id = newId("cli", ctx.now.getTime());
   await ctx.db.run(
     access.insertInto("access.client").values({
       tenant_id: tenantId,
@@ -153,8 +153,12 @@ export async function createClient(ctx: Context, input: NewClient): Promise<Tagg
 }
 
 /** An application acts for its users, with their roles. */
-async function rolesOfKind(ctx: Context, tenantId: string, kind: Client["kind"], roles: NewClient["roles"]) {
-  if (kind === "service") return readRoles(ctx, { tenantId, kind: "client" }, roles ?? []);
+async function rolesOfKind(
+  ctx: Context,
+  client: { tenantId: string; id: string; kind: Client["kind"] },
+  roles: NewClient["roles"],
+) {
+  if (client.kind === "service") return readRoles(ctx, { ...client, kind: "client", deskOnly: false }, roles ?? []);
   const message = "An application acts with the roles of its users.";
   const faults: Fault[] = roles?.length ? [{ pointer: "/roles", rule: "not_supported", message }] : [];
   return { roles: [] as ReadRole[], faults };
@@ -205,7 +209,7 @@ export async function updateClient(ctx: Context, clientId: string, change: Clien
   requireVersion(ctx, row);
   const before = clientOf(row);
   if (change.roles) requireRecentLogIn(ctx);
-  const given = change.roles && (await rolesOfKind(ctx, row.tenant_id, row.kind, change.roles));
+  const given = change.roles && (await rolesOfKind(ctx, before, change.roles));
   const faults = [
     ...(given?.faults ?? []),
     ...scopeFaults(change.scopes),

@@ -2,125 +2,57 @@
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
-import { idKind, newId } from "#kernel/ids";
-import { type Permission, permissions, serviceOf } from "#kernel/permissions";
+import { newId } from "#kernel/ids";
+import { permissions } from "#kernel/permissions";
 import type { Within } from "#kernel/principal";
-import { type Fault, referenceNotFound } from "#kernel/problem";
-import { nearest } from "#kernel/validate";
+import { type Fault, Problem } from "#kernel/problem";
+import { findPlace, findRole, lineageOf } from "../assignment/given.ts";
 import type { GivenRole } from "../hand-out.ts";
 import { allowedBy, builtInRoles, heldWithin } from "../roles.ts";
 import { access } from "../tables.ts";
 import type { RoleFound } from "./rows.ts";
 import type { NewRole } from "./schema.ts";
 
-type Holder = { tenantId: string; kind: "key" | "client"; integration?: boolean };
+type Holder = { tenantId: string; kind: "key" | "client"; id: string; deskOnly: boolean };
 /** A role as it is stored, with what it opens. */
 export type ReadRole = RoleFound & GivenRole;
 
-/** Held by the root's own credentials, or by bound keys alone. */
-const reserved: ReadonlySet<string> = new Set(["provider_administrator", "application", "endpoint"]);
-const prefixOfKind: Partial<Record<Within["kind"], string>> = { folder: "fld", location: "loc", orgunit: "oun" };
-
-/**
- * The roles of a body for a principal of `holder.tenantId`. Faults point below `/roles`; all are found at once. A
- * permission may count anywhere in that tenant and below it.
- */
+/** The roles of a body for a key or client, by the rules of assignments. Faults point below `/roles`; all are found at once. */
 export async function readRoles(
   ctx: Context,
   holder: Holder,
   given: readonly NewRole[],
 ): Promise<{ roles: ReadRole[]; faults: Fault[] }> {
-  const wanted: RoleFound[] = given.map(({ roleId, within }) => ({
-    roleId,
-    within: { kind: within?.kind ?? kindOf(roleId), id: within?.id ?? holder.tenantId },
-  }));
-  const tenantIds = wanted.filter(({ within }) => within.kind === "tenant").map(({ within }) => within.id);
-  const [custom, lineages] = await Promise.all([
-    customRoles(
-      ctx,
-      wanted.map(({ roleId }) => roleId),
-      holder.tenantId,
-    ),
-    lineagesOf(ctx, [holder.tenantId, ...tenantIds]),
-  ]);
-  const own = lineages.get(holder.tenantId)!;
-  const faults: Fault[] = [];
-  const roles: ReadRole[] = [];
+  const lineage = (await lineageOf(ctx, holder.tenantId))!;
+  const read = await Promise.all(given.map((role, index) => readRole(ctx, { ...holder, lineage }, role, index)));
+  const faults = read.flatMap((one) => (Array.isArray(one) ? one : []));
+  const roles = read.flatMap((one) => (Array.isArray(one) ? [] : [one]));
   const seen = new Set<string>();
-  for (const [index, { roleId, within }] of wanted.entries()) {
-    const pointer = `/roles/${index}`;
-    const held = builtInRoles.get(roleId) ?? custom.get(roleId);
-    const lineage = within.kind === "tenant" ? lineages.get(within.id) : own;
-    if (!held) faults.push(unknownRole(`${pointer}/roleId`, roleId));
-    else if (!mayHold(holder, roleId, held, own)) {
-      const message = `A credential of this kind cannot hold ${roleId}.`;
-      faults.push({ pointer: `${pointer}/roleId`, rule: "not_supported", message });
-    }
-    const expected = within.kind === "tenant" ? "tnt" : prefixOfKind[within.kind];
-    if (expected && idKind(within.id) !== expected) {
-      const message = `Must be the id of a ${within.kind}.`;
-      faults.push({ pointer: `${pointer}/within/id`, rule: "id_kind", message });
-    } else if (!lineage?.includes(holder.tenantId)) {
-      faults.push(referenceNotFound({ pointer: `${pointer}/within/id` }));
-    }
+  for (const [index, { roleId, within }] of roles.entries()) {
     const name = `${roleId} ${within.kind} ${within.id}`;
+    const pointer = `/roles/${index}`;
     if (seen.has(name))
       faults.push({ pointer, rule: "not_unique", message: "This role is given twice at this place." });
     seen.add(name);
-    roles.push({ roleId, within, permissions: heldWithin(held ?? new Set(), within.kind), lineage: lineage ?? own });
   }
   return { roles, faults };
 }
 
-/** Two of the desk's roles never count for all of a tenant. */
-function kindOf(roleId: string): Within["kind"] {
-  return roleId === "support_rep" ? "groups" : roleId === "requester" ? "own" : "tenant";
-}
-
-function unknownRole(pointer: string, roleId: string): Fault {
-  if (idKind(roleId) === "rol") return referenceNotFound({ pointer });
-  const hint = nearest(roleId, [...builtInRoles.keys()]);
-  return { pointer, rule: "not_found", message: "There is no role of this name.", ...(hint ? { hint } : {}) };
-}
-
-function mayHold(holder: Holder, roleId: string, held: ReadonlySet<Permission>, lineage: readonly string[]): boolean {
-  if (roleId === "provider_administrator") return lineage.length === 1 && !holder.integration;
-  if (reserved.has(roleId)) return false;
-  if (!holder.integration || roleId === "desk_administrator") return true;
-  return [...held].every((permission) => serviceOf(permission) === "desk");
-}
-
-/** What custom roles open: the holder's tenant's own, and those that a tenant above it shares. */
-async function customRoles(ctx: Context, roleIds: string[], tenantId: string) {
-  const ids = roleIds.filter((roleId) => idKind(roleId) === "rol");
-  if (ids.length === 0) return new Map<string, ReadonlySet<Permission>>();
-  const rows = await ctx.db.rows(
-    access
-      .selectFrom("access.role")
-      .select(["id", "permissions"])
-      .where("id", "in", ids)
-      .where((where) => where.or([where("tenant_id", "=", tenantId), where("shared", "=", true)])),
-  );
-  return new Map(rows.map((row) => [row.id, opened(row.permissions)]));
-}
-
-function opened(switches: Record<string, string> | null): ReadonlySet<Permission> {
-  // A role behind the wall cannot be read: it counts as everything, so that nobody hands it out unseen.
-  return switches === null ? new Set(permissions) : allowedBy(switches);
-}
-
-/** Each tenant that the caller reaches, with all above it. */
-async function lineagesOf(ctx: Context, tenantIds: readonly string[]): Promise<Map<string, readonly string[]>> {
-  const { acting } = ctx.who;
-  const rows = await ctx.db.rows(
-    query<{ id: string; chain: string[] }>(sql`
-      with recursive up (start, id, parent_id, depth) as (
-        select id, id, parent_id, 0 from access.tenant where id = any(${[...new Set(tenantIds)]})
-        union all select up.start, t.id, t.parent_id, up.depth + 1 from up join access.tenant t on t.id = up.parent_id)
-      select start as id, array_agg(id order by depth) as chain from up group by start`),
-  );
-  // The wall ends every chain at the acting tenant.
-  return new Map(rows.map(({ id, chain }) => [id, [...chain, ...acting.lineage.slice(1)]]));
+async function readRole(
+  ctx: Context,
+  holder: Holder & { lineage: string[] },
+  { roleId, within: given }: NewRole,
+  index: number,
+): Promise<ReadRole | Fault[]> {
+  try {
+    const role = await findRole(ctx, roleId, holder);
+    const { within, lineage } = await findPlace(ctx, given, holder, role);
+    return { roleId, within, permissions: heldWithin(role.permissions, within.kind), lineage };
+  } catch (error) {
+    const faults = error instanceof Problem ? error.refusal.errors : undefined;
+    if (!faults) throw error;
+    return faults.map((fault) => ({ ...fault, pointer: `/roles/${index}${fault.pointer}` }));
+  }
 }
 
 /** Replaces the roles of a key or client; what stays is left alone. */
@@ -173,11 +105,13 @@ export async function heldBy(ctx: Context, tenantId: string, principalId: string
       select a.role_id as role, r.permissions as custom, a.within_kind as kind, a.within_id as id
       from access.assignment a left join access.role r on r.id = a.role_id where a.principal_id = ${principalId}`),
   );
-  const tenantIds = rows.filter(({ kind }) => kind === "tenant").map(({ id }) => id);
-  const lineages = await lineagesOf(ctx, [tenantId, ...tenantIds]);
-  return rows.map(({ role, custom, kind, id }) => ({
-    permissions: heldWithin(builtInRoles.get(role) ?? opened(custom), kind),
-    within: { kind, id },
-    lineage: (kind === "tenant" ? lineages.get(id) : undefined) ?? lineages.get(tenantId) ?? [],
-  }));
+  const own = (await lineageOf(ctx, tenantId)) ?? [];
+  return Promise.all(
+    rows.map(async ({ role, custom, kind, id }) => {
+      // A role behind the wall cannot be read: it counts as everything, so that nobody hands it out unseen.
+      const opened = builtInRoles.get(role) ?? (custom ? allowedBy(custom) : new Set(permissions));
+      const lineage = kind === "tenant" && id !== tenantId ? await lineageOf(ctx, id) : own;
+      return { permissions: heldWithin(opened, kind), within: { kind, id }, lineage: lineage ?? own };
+    }),
+  );
 }

@@ -73,10 +73,11 @@ export async function getKey(ctx: Context, keyId: string): Promise<Tagged<Key>> 
 export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<IssuedKey>> {
   const { kind = "standard", title, scopes = ["*"] } = input;
   const tenantId = ctx.who.acting.id;
+  const id = newId("key", ctx.now.getTime());
   await requireMayIssue(ctx, kind, input.userId);
   requireRecentLogIn(ctx);
   const { networks, faults: networkFaults } = readNetworks(input.allowedAddresses ?? []);
-  const { roles, faults: roleFaults } = await newRoles(ctx, kind, input);
+  const { roles, faults: roleFaults } = await newRoles(ctx, id, kind, input);
   const faults = [
     ...titleFaults(kind, title),
     ...(await ownerFaults(ctx, kind, input)),
@@ -89,7 +90,6 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
   const handed = kind === "personal" ? await heldBy(ctx, tenantId, input.userId!) : roles;
   requireMayHandOut(ctx, handed, scopes);
   await requirePlace(ctx, kind, input.userId ?? null);
-  const id = newId("key", ctx.now.getTime());
   const made = await ctx.db.first(
     access
       .insertInto("access.key")
@@ -130,7 +130,7 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
   return { body: { ...key, secret }, etag: keyTag(row) };
 }
 
-async function newRoles(ctx: Context, kind: Key["kind"], { roles }: NewKey) {
+async function newRoles(ctx: Context, id: string, kind: Key["kind"], { roles }: NewKey) {
   if (kind === "personal") {
     const message = "A personal key acts with its user's roles.";
     const faults: Fault[] = roles ? [{ pointer: "/roles", rule: "not_supported", message }] : [];
@@ -140,7 +140,7 @@ async function newRoles(ctx: Context, kind: Key["kind"], { roles }: NewKey) {
     const fault: Fault = { pointer: "/roles", rule: "required", message: "roles is missing." };
     return { roles: [] as ReadRole[], faults: [fault] };
   }
-  const holder = { tenantId: ctx.who.acting.id, kind: "key", integration: kind === "integration" } as const;
+  const holder = { tenantId: ctx.who.acting.id, kind: "key", id, deskOnly: kind === "integration" } as const;
   return readRoles(ctx, holder, roles ?? [{ roleId: "integrator" }]);
 }
 
@@ -238,7 +238,8 @@ function utc(value: string | null): string | null {
 async function changedRoles(ctx: Context, row: KeyFound, roles: NonNullable<KeyChange["roles"]>) {
   if (row.kind === "standard" || row.kind === "integration") {
     requireRecentLogIn(ctx);
-    return readRoles(ctx, { tenantId: row.tenant_id, kind: "key", integration: row.kind === "integration" }, roles);
+    const holder = { tenantId: row.tenant_id, kind: "key", id: row.id, deskOnly: row.kind === "integration" } as const;
+    return readRoles(ctx, holder, roles);
   }
   const fault: Fault = {
     pointer: "/roles",

@@ -10,7 +10,7 @@ import { denyTokens } from "./deny-list.ts";
 const server = await startServer();
 const q = await server.tenant(server.rootId, "partner", "Q");
 const a = await server.tenant(q, "customer", "A");
-const client = await makeClient(server, a, "read_only");
+const client = await makeClient(server, server.rootId, "provider_administrator");
 const token = await clientToken(server, client);
 
 async function activeKey() {
@@ -23,8 +23,9 @@ const { kid, key } = await activeKey();
 const signed = (changes: JWTPayload, header: Record<string, unknown> = {}) =>
   new SignJWT({ ...decodeJwt(token), ...changes })
     .setProtectedHeader({ alg: "RS256", typ: "at+jwt", kid, ...header })
-    .sign(key);
-const get = (credential: string) => server.get("/v1/ping", { token: credential });
+    .sign(key, { crit: { odd: true } });
+/** Not the ping: it has a bucket of its own. */
+const get = (credential: string) => server.get("/v1/signing-key", { token: credential });
 function unauthenticated(answer: Answer, challenge: string, hint?: string): void {
   assert.equal(answer.status, 401);
   assert.deepEqual([answer.body.code, answer.body.hint], ["unauthenticated", hint]);
@@ -55,7 +56,7 @@ test("47. a tampered, unsigned, wrongly typed, expired, premature or foreign tok
   const now = Math.floor(server.clock.now().getTime() / 1_000);
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const bad: Record<string, string> = {
-    tampered: [header, encode({ ...decodeJwt(token), scope: "*", tenant: server.rootId }), signature].join("."),
+    tampered: [header, encode({ ...decodeJwt(token), scope: "*", client_id: "demarc-console" }), signature].join("."),
     "alg none": [encode({ alg: "none", typ: "at+jwt", kid }), payload, ""].join("."),
     HS256: [encode({ alg: "HS256", typ: "at+jwt", kid }), payload, signature].join("."),
     "expired this second": await signed({ exp: now }),
@@ -69,7 +70,7 @@ test("47. a tampered, unsigned, wrongly typed, expired, premature or foreign tok
     "no typ": await signed({}, { typ: undefined }),
     "unknown kid": await signed({}, { kid: "nobody" }),
     "no kid": await signed({}, { kid: undefined }),
-    "a crit header": await signed({}, { crit: ["b64"], b64: true }),
+    "a critical header that nobody knows": await signed({}, { crit: ["odd"], odd: true }),
     "nothing but dots": "..",
   };
   for (const [name, presented] of Object.entries(bad)) {
@@ -87,7 +88,10 @@ test("47. a tampered, unsigned, wrongly typed, expired, premature or foreign tok
 });
 
 test("47. a token ends the second it says, also one that has just been let in", async () => {
-  const short = await clientToken(server, await makeClient(server, a, "read_only", { accessTokenSeconds: 60 }));
+  const short = await clientToken(
+    server,
+    await makeClient(server, server.rootId, "provider_administrator", { accessTokenSeconds: 60 }),
+  );
   assert.equal((await get(short)).status, 200);
   server.clock.advance(60_000);
   unauthenticated(await get(short), invalid);
@@ -127,7 +131,7 @@ test("48. a token whose scope does not cover a call is 403 scope_missing, naming
   assert.equal(answer.status, 403);
   assert.deepEqual([answer.body.code, answer.body.permission], ["scope_missing", "signingKey.manage"]);
   assert.equal(answer.headers.get("www-authenticate"), 'Bearer error="insufficient_scope", scope="signingKey.manage"');
-  const lacking = await server.get("/v1/signing-key", { token });
+  const lacking = await get(await clientToken(server, await makeClient(server, a, "read_only")));
   assert.deepEqual([lacking.status, lacking.body.code], [403, "permission_missing"]);
   assert.equal((await server.get("/v1/signing-key", { token: await clientToken(server, administrator) })).status, 200);
 });
@@ -166,7 +170,7 @@ test("the deny-list ends tokens of a grant, a user, a client or a tenant with al
         ? clientToken(server, service)
         : (await userTokens(server, a, user.id)).token;
     const before = await make();
-    assert.equal((await get(before)).status, 200);
+    assert.notEqual((await get(before)).status, 401);
     await server.as(q, async (ctx) => {
       await denyTokens(ctx.db, ctx.now, [{ tenantId: q, kind, value }]);
       ctx.forget();
@@ -175,7 +179,7 @@ test("the deny-list ends tokens of a grant, a user, a client or a tenant with al
     // The order of a denial and a token is told by the millisecond.
     const denied = Date.now();
     while (Date.now() === denied) await new Promise((resolve) => setImmediate(resolve));
-    assert.equal((await get(await make())).status, 200, kind);
+    assert.notEqual((await get(await make())).status, 401, kind);
   }
   const { token: ofGrant } = await userTokens(server, a, user.id);
   const { gid } = decodeJwt(ofGrant) as { gid: string };

@@ -83,14 +83,15 @@ test("36. a wrong password, an unknown user and a name of two tenants are refuse
   const wrong = await form({ username: "json.user", password: "not the password" });
   refused(wrong, "invalid_grant");
   assert.match(wrong.body.error_description, /tenant\/username/);
-  for (const members of [
+  const tries: Record<string, string>[] = [
     { username: "nobody", password: "x" },
     { username: "twin", password: ofA.password },
     { username: `${await codeOf(b)}/twin`, password: ofA.password },
     { username: "nowhere/twin", password: ofA.password },
     { username: `${a}/twin`, password: ofA.password },
     { username: `${await codeOf(a)}/twin`, tenant: await codeOf(b), password: ofA.password },
-  ]) {
+  ];
+  for (const members of tries) {
     assert.deepEqual(withoutId(await form(members)), withoutId(wrong), JSON.stringify(members));
   }
   const qualified = await form({ username: `${await codeOf(a)}/twin`, password: ofA.password });

@@ -6,7 +6,7 @@ import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
 import { lacking } from "#kernel/principal";
 import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
-import { knownUsers } from "#modules/directory";
+import { userCards } from "#modules/directory";
 import { folderDeleted } from "../events.ts";
 import { listFaults, treeMatches } from "../filter.ts";
 import { homeFolder } from "../place/place.ts";
@@ -35,7 +35,9 @@ export async function listFolders(ctx: Context, query: FolderQuery) {
   const faults = await listFaults(ctx, query, [
     filterFaults("parentFolderId", "fld", parentFolderId?.filter(Boolean), (ids) => seen(ctx, ids)),
     filterFaults("folderId", "fld", folderId, (ids) => seen(ctx, ids)),
-    filterFaults("contactUserId", "usr", contactUserId?.filter(Boolean), (ids) => knownUsers(ctx.db, ids)),
+    filterFaults("contactUserId", "usr", contactUserId?.filter(Boolean), async (ids) => [
+      ...(await userCards(ctx.db, ids)).values(),
+    ]),
   ]);
   if (faults.length > 0) throw invalid(faults);
   let rows = visibleFolders(ctx, "folder.read", query.includeDeleted ? "all" : "living").selectAll("f");

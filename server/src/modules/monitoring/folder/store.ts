@@ -183,10 +183,10 @@ export function checkFields(row: FolderRow, parent: FolderRow | null): void {
   if (depthOf(row) > mostFolders) throw refuse(folderTooDeep);
 }
 
-/** The contact is a user of the folder's tenant who is homed on the folder or above it. Returns its name. */
-async function checkContact(ctx: Context, row: FolderRow): Promise<string | null> {
+/** The contact is a user of the folder's tenant who is homed on the folder or above it. */
+async function checkContact(ctx: Context, row: FolderRow): Promise<void> {
   const userId = row.contact_user_id;
-  if (userId === null) return null;
+  if (userId === null) return;
   // A folder's id and its tenant's differ in the prefix alone where it is a root: the tenants above are among these ids.
   const nodes = [...row.path_ids, ...row.path_ids.map((id) => id.replace(/^fld_/, "tnt_")), ...ctx.who.acting.lineage];
   const [name, homed] = await Promise.all([
@@ -194,7 +194,6 @@ async function checkContact(ctx: Context, row: FolderRow): Promise<string | null
     isAssignedWithin(ctx.db, userId, nodes),
   ]);
   if (name === undefined || !homed) throw invalid([referenceNotFound({ pointer: "/contactUserId" })]);
-  return name;
 }
 
 /** A change of contact stands in the record of each user it concerns, too. */

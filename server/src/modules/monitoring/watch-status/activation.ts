@@ -1,6 +1,15 @@
 import type { Context } from "#kernel/contract";
 import type { OperationKind } from "#kernel/operations";
-import { dropItems, noteItem, notedItems, performItem, resultOf, type Selection, selectWatches, WatchBatch } from "./batch.ts";
+import {
+  dropItems,
+  notedItems,
+  noteItem,
+  performItem,
+  resultOf,
+  type Selection,
+  selectWatches,
+  WatchBatch,
+} from "./batch.ts";
 import { activateWatch } from "./operations.ts";
 
 const progressEvery = 20;

@@ -21,7 +21,9 @@ const mostWatches = 1_000;
 export const selectionFields = {
   ids: Type.Optional(Type.Array(id("wch"), { minItems: 1, maxItems: mostWatches })),
   group: Type.Optional(text(50, { description: "The watches of this group." })),
-  folderId: Type.Optional(id("fld", { description: "The watches below this folder; with `group`, those of the group." })),
+  folderId: Type.Optional(
+    id("fld", { description: "The watches below this folder; with `group`, those of the group." }),
+  ),
 };
 export type Selection = { ids?: string[]; group?: string; folderId?: string };
 
@@ -62,10 +64,17 @@ export async function selectWatches(
   if (faults.length > 0) throw invalid(faults);
   if (ids) return [...new Set(ids)];
   if (folderId !== undefined) await requireFolder(ctx, folderId);
-  let rows = visibleWatches(ctx, permission).select("w.id").where("w.status", "in", [...statuses]);
+  let rows = visibleWatches(ctx, permission)
+    .select("w.id")
+    .where("w.status", "in", [...statuses]);
   if (group !== undefined) rows = rows.where("w.group_name", "=", group);
   if (folderId !== undefined) rows = rows.where(sql<boolean>`f.path_ids @> array[${folderId}::text]`);
-  const found = await ctx.db.rows(rows.orderBy("w.created_at").orderBy("w.id").limit(mostWatches + 1));
+  const found = await ctx.db.rows(
+    rows
+      .orderBy("w.created_at")
+      .orderBy("w.id")
+      .limit(mostWatches + 1),
+  );
   if (found.length > mostWatches) {
     const pointer = group === undefined ? "/folderId" : "/group";
     throw invalid([{ pointer, rule: "maxItems", message: `These are more than ${mostWatches} watches.` }]);
@@ -79,7 +88,8 @@ function selectionFaults({ ids, group, folderId }: Selection): Fault[] {
     const pointer = group === undefined ? "/folderId" : "/group";
     return [{ pointer, rule: "oneOf", message: "Either ids are stated, or group and folderId." }];
   }
-  if (!ids && !isFiltered) return [{ pointer: "/ids", rule: "required", message: "ids, group or folderId is missing." }];
+  if (!ids && !isFiltered)
+    return [{ pointer: "/ids", rule: "required", message: "ids, group or folderId is missing." }];
   const wrong = (ids ?? []).map((value, index) => idFault("wch", value, { pointer: `/ids/${index}` }));
   const folder = folderId === undefined ? undefined : idFault("fld", folderId, { pointer: "/folderId" });
   return [...wrong, folder].filter((fault) => fault !== undefined);
@@ -90,7 +100,14 @@ async function requireFolder(ctx: Context, folderId: string): Promise<void> {
   if (!found) throw invalid([referenceNotFound({ pointer: "/folderId" })]);
 }
 
-export type Item = { watchId: string; tenantId: string; testOperationId?: string; started?: boolean; outcome?: Outcome; code?: string | null };
+export type Item = {
+  watchId: string;
+  tenantId: string;
+  testOperationId?: string;
+  started?: boolean;
+  outcome?: Outcome;
+  code?: string | null;
+};
 
 /** Notes an item of the operation; false: it was noted before. */
 export async function noteItem(ctx: Pick<Context, "db">, operationId: string, item: Item): Promise<boolean> {
@@ -129,7 +146,9 @@ export async function performItem(
 }
 
 /** The ids that have an item, and how many of these are still under way. */
-export async function notedItems(work: Pick<OperationWork, "db" | "id">): Promise<{ noted: Set<string>; open: number }> {
+export async function notedItems(
+  work: Pick<OperationWork, "db" | "id">,
+): Promise<{ noted: Set<string>; open: number }> {
   const rows = await readItems(work);
   return { noted: new Set(rows.map((row) => row.watch_id)), open: rows.filter((row) => row.outcome === null).length };
 }

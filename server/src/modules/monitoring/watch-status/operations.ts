@@ -62,9 +62,7 @@ function requireReady(row: WatchFull): void {
   throw refuse(watchNotReady, { detail: `In the way: ${blockers.join(", ")}.`, members: { blockers } });
 }
 
-type StatusChange = Partial<
-  Pick<WatchFull, "status" | "group_name" | "activated_at" | "activated_by" | "disabled_at">
->;
+type StatusChange = Partial<Pick<WatchFull, "status" | "group_name" | "activated_at" | "activated_by" | "disabled_at">>;
 
 async function setStatus(ctx: Context, before: WatchFull, change: StatusChange): Promise<WatchFull> {
   const at = new Date(Math.max(ctx.now.getTime(), before.updated_at.getTime(), before.changed_at.getTime()));

@@ -6,7 +6,14 @@ import { Watch } from "../watch/schema.ts";
 import { startActivation } from "./activation.ts";
 import { selectionFields, WatchBatch } from "./batch.ts";
 import { watchActivated, watchDisabled, watchEnabled } from "./events.ts";
-import { activateWatch, disableWatch, enableWatch, watchIsDisabled, watchIsPending, watchNotReady } from "./operations.ts";
+import {
+  activateWatch,
+  disableWatch,
+  enableWatch,
+  watchIsDisabled,
+  watchIsPending,
+  watchNotReady,
+} from "./operations.ts";
 
 const nothing = object({});
 

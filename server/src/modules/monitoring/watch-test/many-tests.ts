@@ -8,7 +8,16 @@ import { cancelOperation } from "#kernel/operation-runner";
 import { findOperation } from "#kernel/operation-store";
 import type { OperationKind, OperationPlace, OperationWork } from "#kernel/operations";
 import { monitoring } from "../tables.ts";
-import { dropItems, noteItem, notedItems, performItem, resultOf, type Selection, selectWatches, WatchBatch } from "../watch-status/batch.ts";
+import {
+  dropItems,
+  notedItems,
+  noteItem,
+  performItem,
+  resultOf,
+  type Selection,
+  selectWatches,
+  WatchBatch,
+} from "../watch-status/batch.ts";
 import { planOf, startTest, type TestPlan } from "./operations.ts";
 import type { NewWatchTest } from "./schema.ts";
 import { findTest, lockTested, stands } from "./stored-test.ts";
@@ -99,7 +108,10 @@ async function endTests(ctx: Context, operation: OperationPlace<Input>): Promise
 }
 
 /** Starts tests of the watches that a selection means, and returns the operation's id. */
-export async function startTests(ctx: Context, { probes, tcpPort, ...selection }: Selection & NewWatchTest): Promise<string> {
+export async function startTests(
+  ctx: Context,
+  { probes, tcpPort, ...selection }: Selection & NewWatchTest,
+): Promise<string> {
   const plan = planOf(ctx, { probes, tcpPort });
   const ids = await selectWatches(ctx, selection, "watch.write", ["pending", "active", "disabled"]);
   const tenantId = ctx.who.acting.id;

@@ -26,7 +26,11 @@ export function planOf({ settings }: Pick<Context, "settings">, body: NewWatchTe
   return { probes: [...probes], tcpPort };
 }
 
-function portFault(probes: readonly ProbeName[], tcpPort: number | null, allowed: readonly number[]): Omit<Fault, "pointer"> | null {
+function portFault(
+  probes: readonly ProbeName[],
+  tcpPort: number | null,
+  allowed: readonly number[],
+): Omit<Fault, "pointer"> | null {
   if (tcpPort !== null && !allowed.includes(tcpPort)) {
     return { rule: "enum", message: `Must be one of ${allowed.join(", ")}: the ports that the operator allows.` };
   }
@@ -66,7 +70,8 @@ function requireComplete(row: WatchSeen | WatchFull, { probes }: TestPlan): void
   const errors: Fault[] = [];
   if (row.device_address === null) errors.push(missing("deviceAddress"));
   if (row.snmp === null && probes.includes("snmp")) errors.push(missing("snmp"));
-  if (errors.length > 0) throw refuse(watchIncomplete, { detail: errors.map(({ message }) => message).join(" "), errors });
+  if (errors.length > 0)
+    throw refuse(watchIncomplete, { detail: errors.map(({ message }) => message).join(" "), errors });
 }
 
 function missing(field: string): Fault {
@@ -96,7 +101,9 @@ export async function listWatchInterfaces(ctx: Context, id: string, query: Inter
   const ifIndex = sql<number>`(i.row->>'ifIndex')::integer`;
   let rows = monitoring
     .selectFrom("monitoring.watch_test as t")
-    .innerJoin(sql<{ row: DeviceInterface }>`jsonb_array_elements(t.interfaces)`.as<"i">(sql`i(row)`), (join) => join.onTrue())
+    .innerJoin(sql<{ row: DeviceInterface }>`jsonb_array_elements(t.interfaces)`.as<"i">(sql`i(row)`), (join) =>
+      join.onTrue(),
+    )
     .select(["i.row", sql<string>`t.result->>'listedAt'`.as("listed_at")])
     .where("t.watch_id", "=", id);
   if (query.q) {

@@ -62,7 +62,8 @@ export const watchTestRoutes = [
     versions: "v1+",
     id: "testWatches",
     summary: "Test many watches",
-    description: "Up to 1,000, by their ids, or those of a group or below a folder. Each test is an operation of its own.",
+    description:
+      "Up to 1,000, by their ids, or those of a group or below a folder. Each test is an operation of its own.",
     permission: "watch.write",
     async: true,
     emits: [operationEvents.queued, watchTested],

@@ -18,7 +18,11 @@ export type StoredResult = Omit<WatchTest, "testState" | "testReason"> & { liste
 /** What a test depends on. A secret that is given is sealed anew, so it always makes another digest. */
 function digestOf(row: StoredWatch): Buffer {
   const { device_address, snmp, snmp_sealed, interface_match, interface_value } = row;
-  return hash("sha256", JSON.stringify([device_address, snmp, snmp_sealed, interface_match, interface_value]), "buffer");
+  return hash(
+    "sha256",
+    JSON.stringify([device_address, snmp, snmp_sealed, interface_match, interface_value]),
+    "buffer",
+  );
 }
 
 function living(watchId: string) {

@@ -21,7 +21,17 @@ import { tellState } from "../watch-status/news.ts";
 import { watchTested } from "./events.ts";
 import { admitsTest, noteStart } from "./load.ts";
 import { type ProbeName, WatchTest } from "./schema.ts";
-import { findTest, findTested, lockTested, noteEnd, restoreState, type StoredResult, setState, stands, superseded } from "./stored-test.ts";
+import {
+  findTest,
+  findTested,
+  lockTested,
+  noteEnd,
+  restoreState,
+  type StoredResult,
+  setState,
+  stands,
+  superseded,
+} from "./stored-test.ts";
 
 export type WatchTestInput = { watchId: string; address: string; probes: ProbeName[]; tcpPort: number | null };
 
@@ -82,11 +92,22 @@ async function lookAgain(work: OperationWork, watchId: string, changed: AbortCon
 }
 
 function probe(address: string, snmp: SnmpSettings | null, { probes, tcpPort }: WatchTestInput, signal: AbortSignal) {
-  return probeDevice({ address, snmp, icmp: probes.includes("icmp"), tcpPort: probes.includes("tcp") ? tcpPort : null, signal });
+  return probeDevice({
+    address,
+    snmp,
+    icmp: probes.includes("icmp"),
+    tcpPort: probes.includes("tcp") ? tcpPort : null,
+    signal,
+  });
 }
 
 type Findings = { input: WatchTestInput; place: Resolution; found: ProbeResult | null };
-type Verdict = { state: TestState; reason: string | null; message: string | null; resolved: Record<string, unknown> | null };
+type Verdict = {
+  state: TestState;
+  reason: string | null;
+  message: string | null;
+  resolved: Record<string, unknown> | null;
+};
 
 /** What a test says of the watch; null where it had no SNMP, which alone decides. */
 function verdictOf(row: WatchFull, { input, place, found }: Findings, at: Date): Verdict | null {
@@ -94,9 +115,13 @@ function verdictOf(row: WatchFull, { input, place, found }: Findings, at: Date):
   if (!place.ok) return { state: "failed", reason: place.reason, message: place.detail, resolved: null };
   const snmp = found!.snmp!;
   if (snmp.outcome === "failed") return { state: "failed", reason: snmp.reason, message: snmp.message, resolved: null };
-  const wanted: WantedInterface | null = row.interface_match && { match: row.interface_match, value: row.interface_value! };
+  const wanted: WantedInterface | null = row.interface_match && {
+    match: row.interface_match,
+    value: row.interface_value!,
+  };
   const resolution = resolveInterface(snmp.interfaces, wanted);
-  if (resolution.outcome !== "found") return { state: "interfaceIssue", reason: resolution.outcome, message: null, resolved: null };
+  if (resolution.outcome !== "found")
+    return { state: "interfaceIssue", reason: resolution.outcome, message: null, resolved: null };
   return { state: "successful", reason: null, message: null, resolved: resolvedOf(resolution.interface, at) };
 }
 
@@ -133,7 +158,12 @@ function resultOf(work: OperationWork, row: WatchFull, findings: Findings): Oper
         truncated: answer?.truncated,
       });
       await tellTested(ctx, before, test.former_state, verdict, work.id, at);
-      await noteOutcome(ctx, work.id, verdict ? (verdict.state as Outcome) : "tested", verdict ? verdict.reason : testReason);
+      await noteOutcome(
+        ctx,
+        work.id,
+        verdict ? (verdict.state as Outcome) : "tested",
+        verdict ? verdict.reason : testReason,
+      );
     },
   };
 }

@@ -28,7 +28,10 @@ test("30. a device that has the chosen interface makes the test successful, and 
   const result = await world.result(watch.id);
   assert.deepEqual(result, operation.result.data);
   const { testState, testedAt, operationId, address, system, icmp, tcp, interfaceCount, truncated } = result;
-  assert.deepEqual([testState, testedAt, operationId, address], ["successful", now.testedAt, operation.id, watch.deviceAddress]);
+  assert.deepEqual(
+    [testState, testedAt, operationId, address],
+    ["successful", now.testedAt, operation.id, watch.deviceAddress],
+  );
   assert.deepEqual([system.name, icmp, tcp, interfaceCount, truncated], ["hq-router", null, null, 2, false]);
 });
 
@@ -36,11 +39,16 @@ test("a result is told once, with its operation, and stands in the audit trail u
   const watch = await world.watchOf(await startDevice());
   const operation = await world.tested(watch.id);
   assert.deepEqual(await world.events(watch.id), ["watch.created", "watch.tested"]);
-  const [event] = await world.sql("select data from kernel.outbox where subject = $1 order by id desc limit 1", [watch.id]);
+  const [event] = await world.sql("select data from kernel.outbox where subject = $1 order by id desc limit 1", [
+    watch.id,
+  ]);
   assert.equal(event.data.operationId, operation.id);
   assert.equal(event.data.resource.testState, "successful");
   assert.equal(event.data.previous.testState, "inProgress");
-  const [entry] = await world.sql("select action, actor, changes from access.audit where item_id = $1 order by position desc limit 1", [watch.id]);
+  const [entry] = await world.sql(
+    "select action, actor, changes from access.audit where item_id = $1 order by position desc limit 1",
+    [watch.id],
+  );
   assert.deepEqual([entry.action, entry.actor.id], ["tested", operation.ownerId]);
   assert.deepEqual(entry.changes, [{ field: "testState", old: "untested", new: "successful" }]);
 });
@@ -62,44 +70,102 @@ test("31. without a chosen interface the list is shown, and choosing one from it
   const watch = await world.watchOf(await startDevice({ interfaces: 3 }), { interface: null });
   await world.tested(watch.id);
   const now = await world.read(watch.id);
-  assert.deepEqual([now.testState, now.testReason, now.blockers], ["interfaceIssue", "interface_missing", ["interface_missing"]]);
-  const list = async (search = "") => (await world.get(`/v1/watch/${watch.id}/interface${search}`, { key: keys.aW })).body;
+  assert.deepEqual(
+    [now.testState, now.testReason, now.blockers],
+    ["interfaceIssue", "interface_missing", ["interface_missing"]],
+  );
+  const list = async (search = "") =>
+    (await world.get(`/v1/watch/${watch.id}/interface${search}`, { key: keys.aW })).body;
   const all = await list("?count=true");
-  assert.deepEqual([all.total, all.items.map((row: any) => [row.ifIndex, row.chosen])], [3, [[1, false], [2, false], [3, false]]]);
+  assert.deepEqual(
+    [all.total, all.items.map((row: any) => [row.ifIndex, row.chosen])],
+    [
+      3,
+      [
+        [1, false],
+        [2, false],
+        [3, false],
+      ],
+    ],
+  );
   assert.deepEqual(all.items[0], {
-    ifIndex: 1, ifName: "Gi0/1", ifDescr: "GigabitEthernet0/1", ifAlias: "circuit 1", ifType: 6, ifSpeedBps: 1_000_000_000,
-    ifHighSpeedMbps: 1000, adminStatus: "up", operStatus: "up", resolvedAt: "2026-11-22T10:00:00.000Z", has64BitCounters: true, chosen: false,
+    ifIndex: 1,
+    ifName: "Gi0/1",
+    ifDescr: "GigabitEthernet0/1",
+    ifAlias: "circuit 1",
+    ifType: 6,
+    ifSpeedBps: 1_000_000_000,
+    ifHighSpeedMbps: 1000,
+    adminStatus: "up",
+    operStatus: "up",
+    resolvedAt: "2026-11-22T10:00:00.000Z",
+    has64BitCounters: true,
+    chosen: false,
   });
-  assert.deepEqual((await list("?q=CIRCUIT%202")).items.map((row: any) => row.ifIndex), [2]);
+  assert.deepEqual(
+    (await list("?q=CIRCUIT%202")).items.map((row: any) => row.ifIndex),
+    [2],
+  );
   assert.deepEqual((await list("?q=%25")).items, []);
   const first = await list("?limit=2");
   const next = await world.get(first.nextLink, { key: keys.aW });
-  assert.deepEqual([...first.items, ...next.body.items].map((row: any) => row.ifIndex), [1, 2, 3]);
-  const chosen = await world.patch(`/v1/watch/${watch.id}`, { interface: { match: "ifAlias", value: "circuit 2" } }, { key: keys.aW });
+  assert.deepEqual(
+    [...first.items, ...next.body.items].map((row: any) => row.ifIndex),
+    [1, 2, 3],
+  );
+  const chosen = await world.patch(
+    `/v1/watch/${watch.id}`,
+    { interface: { match: "ifAlias", value: "circuit 2" } },
+    { key: keys.aW },
+  );
   assert.deepEqual([chosen.body.testState, chosen.body.interfaceResolved.ifIndex], ["successful", 2]);
-  assert.deepEqual((await list()).items.map((row: any) => row.chosen), [false, true, false]);
+  assert.deepEqual(
+    (await list()).items.map((row: any) => row.chosen),
+    [false, true, false],
+  );
   assert.equal((await world.result(watch.id)).testState, "successful");
-  const gone = await world.patch(`/v1/watch/${watch.id}`, { interface: { match: "ifName", value: "Gi0/9" } }, { key: keys.aW });
+  const gone = await world.patch(
+    `/v1/watch/${watch.id}`,
+    { interface: { match: "ifName", value: "Gi0/9" } },
+    { key: keys.aW },
+  );
   assert.deepEqual([gone.body.testState, gone.body.testReason], ["interfaceIssue", "interface_gone"]);
 });
 
 test("the interface list is kept through a test without an answer, and goes with the address it was of", async () => {
-  const device = await startDevice();
-  const watch = await world.watchOf(device);
+  const device = await startDevice({ users: [{ name: "u" }] });
+  const snmp = { version: "v3", securityLevel: "noAuthNoPriv", userName: "u", port: device.port };
+  const watch = await world.watchOf(device, { snmp });
   await world.tested(watch.id);
   const count = async () => (await world.get(`/v1/watch/${watch.id}/interface`, { key: keys.aW })).body.items.length;
-  device.change({ community: "another" });
+  device.change({ users: [] });
   world.clock.advance(10_000);
   await world.tested(watch.id);
-  assert.equal((await world.read(watch.id)).testReason, "snmp_timeout");
+  assert.equal((await world.read(watch.id)).testReason, "snmp_unknown_user");
   assert.equal(await count(), 2);
   await world.patch(`/v1/watch/${watch.id}`, { deviceAddress: "192.0.2.77" }, { key: keys.aW });
   assert.equal(await count(), 0);
 });
 
 test("32. SNMP v1 and v3 devices are tested, and v3 says which credential was wrong", async () => {
-  const users = [{ name: "u", authProtocol: "SHA", authPassphrase: "auth-passphrase", privProtocol: "AES-128", privPassphrase: "priv-passphrase" }] as const;
-  const v3 = { version: "v3", securityLevel: "authPriv", userName: "u", authProtocol: "SHA", authPassphrase: "auth-passphrase", privProtocol: "AES-128", privPassphrase: "priv-passphrase" };
+  const users = [
+    {
+      name: "u",
+      authProtocol: "SHA",
+      authPassphrase: "auth-passphrase",
+      privProtocol: "AES-128",
+      privPassphrase: "priv-passphrase",
+    },
+  ] as const;
+  const v3 = {
+    version: "v3",
+    securityLevel: "authPriv",
+    userName: "u",
+    authProtocol: "SHA",
+    authPassphrase: "auth-passphrase",
+    privProtocol: "AES-128",
+    privPassphrase: "priv-passphrase",
+  };
   const reasonOf = async (snmp: object) => {
     const device = await startDevice({ users });
     const watch = await world.watchOf(device, { snmp: { ...snmp, port: device.port } });
@@ -117,16 +183,29 @@ test("33. a watch without address or SNMP is refused at once with the pointers, 
   const watch = await world.watchOf("192.0.2.10", { deviceAddress: null, snmp: null });
   const answer = await world.test(watch.id);
   assert.deepEqual([answer.status, answer.body.code], [409, "watch_incomplete"]);
-  assert.deepEqual(answer.body.errors.map((fault: any) => fault.pointer), ["/deviceAddress", "/snmp"]);
+  assert.deepEqual(
+    answer.body.errors.map((fault: any) => fault.pointer),
+    ["/deviceAddress", "/snmp"],
+  );
   const icmp = await world.test(watch.id, { probes: ["icmp"] });
-  assert.deepEqual(icmp.body.errors.map((fault: any) => fault.pointer), ["/deviceAddress"]);
+  assert.deepEqual(
+    icmp.body.errors.map((fault: any) => fault.pointer),
+    ["/deviceAddress"],
+  );
   assert.deepEqual(await world.sql("select id from kernel.operation where subject = $1", [watch.id]), []);
   assert.equal((await world.read(watch.id)).testState, "untested");
 });
 
 test("33. only the operator's TCP ports are probed, and port and probe go together", async () => {
   const watch = await world.watchOf("192.0.2.10");
-  for (const body of [{ tcpPort: 25 }, { probes: ["tcp"], tcpPort: 25 }, { probes: ["tcp"] }, { tcpPort: 22 }, { probes: [] }, { probes: ["udp"] }]) {
+  for (const body of [
+    { tcpPort: 25 },
+    { probes: ["tcp"], tcpPort: 25 },
+    { probes: ["tcp"] },
+    { tcpPort: 22 },
+    { probes: [] },
+    { probes: ["udp"] },
+  ]) {
     const answer = await world.test(watch.id, body);
     assert.equal(answer.status, 400, JSON.stringify(body));
   }
@@ -143,7 +222,10 @@ test("33. two requests at once, and a later one, are one test", async () => {
   assert.deepEqual([two.body.id, three.body.id], [one.body.id, one.body.id]);
   device.change({ silent: false });
   await world.ended(one.body.id);
-  assert.deepEqual((await world.events(watch.id)).filter((type) => type === "watch.tested"), ["watch.tested"]);
+  assert.deepEqual(
+    (await world.events(watch.id)).filter((type) => type === "watch.tested"),
+    ["watch.tested"],
+  );
 });
 
 test("a test without SNMP is information: it leaves the test state alone and is found as the last result", async () => {
@@ -154,12 +236,19 @@ test("a test without SNMP is information: it leaves the test state alone and is 
   const now = await world.read(watch.id);
   assert.deepEqual([now.testState, now.testedAt], ["untested", null]);
   const result = await world.result(watch.id);
-  assert.deepEqual([result.testState, result.tcp, result.interfaceCount], ["untested", { port: openPort, outcome: "open" }, null]);
+  assert.deepEqual(
+    [result.testState, result.tcp, result.interfaceCount],
+    ["untested", { port: openPort, outcome: "open" }, null],
+  );
 });
 
 test("Prefer: wait answers with the result itself", async () => {
   const watch = await world.watchOf(await startDevice());
-  const answer = await world.post(`/v1/watch/${watch.id}/test`, { probes: ["snmp"] }, { key: keys.aW, headers: { prefer: "wait=10" } });
+  const answer = await world.post(
+    `/v1/watch/${watch.id}/test`,
+    { probes: ["snmp"] },
+    { key: keys.aW, headers: { prefer: "wait=10" } },
+  );
   assert.deepEqual([answer.status, answer.headers.get("location")], [200, `/v1/watch/${watch.id}/test`]);
   assert.deepEqual(answer.body, await world.result(watch.id));
 });
@@ -167,17 +256,28 @@ test("Prefer: wait answers with the result itself", async () => {
 test("who may not write watches may not test, and who may not see one learns nothing", async () => {
   const watch = await world.watchOf("192.0.2.10");
   const paths = ["test", "interface"];
-  assert.deepEqual([(await world.test(watch.id, {}, keys.aU)).status, (await world.test(watch.id, {}, keys.aR)).status], [403, 403]);
+  assert.deepEqual(
+    [(await world.test(watch.id, {}, keys.aU)).status, (await world.test(watch.id, {}, keys.aR)).status],
+    [403, 403],
+  );
   assert.equal((await world.test(watch.id, {}, keys.bW)).status, 404);
   assert.equal((await world.test("wch_nothing", {})).status, 404);
   for (const path of paths) {
     assert.equal((await world.get(`/v1/watch/${watch.id}/${path}`, { key: keys.aH })).status, 403);
-    for (const key of [keys.aR, keys.bW]) assert.equal((await world.get(`/v1/watch/${watch.id}/${path}`, { key })).status, 404);
+    for (const key of [keys.aR, keys.bW])
+      assert.equal((await world.get(`/v1/watch/${watch.id}/${path}`, { key })).status, 404);
   }
 });
 
 test("no community or passphrase stands in operations, events, audit trail, results or activity", async () => {
-  const tables = ["kernel.operation", "kernel.outbox", "access.audit", "monitoring.watch_test", "monitoring.watch", "access.activity"];
+  const tables = [
+    "kernel.operation",
+    "kernel.outbox",
+    "access.audit",
+    "monitoring.watch_test",
+    "monitoring.watch",
+    "access.activity",
+  ];
   for (const table of tables) {
     const [{ n }] = await world.sql(`select count(*)::int as n from ${table} t where t::text ~ 's3cret|-passphrase'`);
     assert.equal(n, 0, table);

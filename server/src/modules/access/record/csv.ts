@@ -1,16 +1,9 @@
 /** The log and the trail as CSV (access, section 8): RFC 4180, sent while it is read, at most 100,000 rows. */
 import { Readable } from "node:stream";
-import { Type } from "typebox";
 import { Reply } from "#kernel/contract";
 
-export const mostRows = 100_000;
+const mostRows = 100_000;
 const batchSize = 1_000;
-
-export const Csv = Type.String({ "x-media-type": "text/csv", title: "Csv", description: "RFC 4180 with a header line." });
-export const raw = Type.Boolean({
-  default: false,
-  description: "`true` leaves out the `'` before cells that a spreadsheet would read as a formula.",
-});
 
 export type Column<R> = { name: string; of(row: R): unknown };
 /** Reads the rows behind `last`, at most `size`; the first ones where there is no last. */
