@@ -82,7 +82,7 @@ test("68. 69. 70. a refusal keeps nothing: the same value works once the cause i
     body: '{"name":"fails"}',
   });
   assert.equal(response.status, 500);
-  const body = await response.json();
+  const body = (await response.json()) as Record<string, unknown>;
   assert.deepEqual([body.code, Object.keys(body).includes("stack")], ["internal_error", false]);
   assert.equal(await made(), before, "what a failed call had done is undone");
   steering.fails = 0;

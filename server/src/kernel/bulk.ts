@@ -140,8 +140,8 @@ export function withMatch(ctx: Context, ifMatch: string | undefined): Context {
   return { ...ctx, call: { ...ctx.call, ifMatch: ifMatch === undefined ? null : [ifMatch] } };
 }
 
-/** The same problem with its pointers moved below `base`. */
-function pointedBelow(error: Problem, base: string): Problem {
+/** The same problem with its pointers moved below `base`, for parts that know nothing of the body around them. */
+export function pointedBelow(error: Problem, base: string): Problem {
   const { errors } = error.refusal;
   if (!errors) return error;
   return new Problem(error.kind, {

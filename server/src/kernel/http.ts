@@ -314,6 +314,7 @@ function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result
   headers["content-type"] ??= mediaType ?? "application/json; charset=utf-8";
   if (mediaType) {
     if (answer.extra.etag) headers.etag = answer.extra.etag;
+    if (answer.body instanceof Readable) return { status: answer.status, text: null, stream: answer.body, headers };
     return { status: answer.status, text: answer.body as string, headers };
   }
   let body = linked(answer.body, prefix);

@@ -8,8 +8,8 @@
  */
 import type { Module } from "#kernel/contract";
 import { activityRoutes } from "./activity/routes.ts";
-import { auditRoutes } from "./audit/routes.ts";
 import { assignmentRoutes } from "./assignment/routes.ts";
+import { auditRoutes } from "./audit/routes.ts";
 import { clientEvents } from "./client/events.ts";
 import { clientRoutes } from "./client/routes.ts";
 import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEvents } from "./events.ts";
@@ -31,19 +31,19 @@ import { userRoutes } from "./user/routes.ts";
 
 export { createAssignment } from "./assignment/operations.ts";
 export { createClient } from "./client/operations.ts";
-export { createKey } from "./key/operations.ts";
-export { hashPassword } from "./password.ts";
-export { createTenant } from "./tenant/create.ts";
 export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
 export { endedUserEvents, keysOfEndedUser } from "./key/ended-user.ts";
 export { createLastUse } from "./key/last-use.ts";
+export { createKey } from "./key/operations.ts";
 export { takesLastAdministrator } from "./last-administrator.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
+export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
 export { ensureRoot } from "./root.ts";
 export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
+export { createTenant } from "./tenant/create.ts";
 export { endLogIn, forgetUser } from "./user/end-log-in.ts";
 export { setPassword } from "./user/log-in-row.ts";
 

@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inTransaction, systemCaller } from "#kernel/context";
 import { type Module, route } from "#kernel/contract";
 import { newId } from "#kernel/ids";
-import { Problem } from "#kernel/problem";
 import { object } from "#kernel/schema";
 import { startServer } from "../../../../test/harness.ts";
+import { buildHouse } from "../../../../test/house.ts";
+import { userTokens } from "../../../../test/tokens.ts";
 import { modules } from "../../../app.ts";
-import { buildHouse } from "../house.fixture.ts";
-import { createAssignment, deleteAssignment } from "./operations.ts";
 
 /** Nodes of a kind, as a module states them. */
 const nodes = new Map<string, string>();
@@ -223,26 +221,20 @@ test("lists filter by principal, role and place, within reach", async () => {
   assert.deepEqual([refused.status, refused.body.permission], [403, "role.assign"]);
 });
 
-test("changing roles needs a log-in of the last 15 minutes, of users' tokens alone", async () => {
+test("changing roles needs a log-in of the last 15 minutes from users' tokens alone", async () => {
   const person = await house.person(a, "stepped", null);
-  const card = (await server.kernel.gate.tenant(a))!;
-  const at = server.clock.now();
-  const input = { principal: { kind: "user" as const, id: person.id }, roleId: "read_only" };
-  const change = (authTime: Date | null, part: Parameters<typeof inTransaction>[2]) => {
-    const caller = systemCaller(server.kernel, card, "test");
-    return inTransaction(server.kernel, { ...caller, now: at, who: { ...caller.who, authTime } }, part);
-  };
-  const isRefused = (error: unknown) => error instanceof Problem && error.kind.code === "reauthentication_required";
-  const old = new Date(at.getTime() - 15 * 60_000);
-  const young = new Date(old.getTime() + 1);
-  await assert.rejects(
-    change(old, (ctx) => createAssignment(ctx, input)),
-    isRefused,
-  );
-  const made = (await change(young, (ctx) => createAssignment(ctx, input))) as { id: string };
-  await assert.rejects(
-    change(old, (ctx) => deleteAssignment(ctx, made.id)),
-    isRefused,
-  );
-  await change(null, (ctx) => deleteAssignment(ctx, made.id));
+  const body = { principal: userOf(person.id), roleId: "read_only" };
+  const at = server.clock.now().getTime();
+  const tokenOf = async (authTime: Date) => (await userTokens(server, a, aAdm.id, { authTime })).access_token;
+  const old = await tokenOf(new Date(at - 15 * 60_000));
+  const young = await tokenOf(new Date(at - 15 * 60_000 + 1_000));
+  const refused = await server.post("/v1/assignment", body, { token: old });
+  assert.deepEqual([refused.status, refused.body.code], [403, "reauthentication_required"]);
+  const made = await server.post("/v1/assignment", body, { token: young });
+  assert.equal(made.status, 201);
+  const kept = await server.delete(`/v1/assignment/${made.body.id}`, { token: old });
+  assert.deepEqual([kept.status, kept.body.code], [403, "reauthentication_required"]);
+  const policy = await server.patch("/v1/tenant/self/auth-policy", { mfa: "required" }, { token: old });
+  assert.deepEqual([policy.status, policy.body.code], [403, "reauthentication_required"]);
+  assert.equal((await server.delete(`/v1/assignment/${made.body.id}`, { key: aAdm.key })).status, 204);
 });

@@ -18,8 +18,10 @@ import { addSecret, rotateSecret } from "../key/rotation.ts";
 import { type KeyFound, rolesOf, secretsOf, secretsShown } from "../key/rows.ts";
 import type { Rotation } from "../key/schema.ts";
 import { endGrant } from "../oauth/grant.ts";
+import { filterFaults } from "../reference.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { type AccessTables, access, type ClientRow } from "../tables.ts";
+import { visibleTenants } from "../tenant/rows.ts";
 import { clientCreated, clientDeleted, clientRotated, clientUpdated } from "./events.ts";
 import { redirectFaults } from "./redirect-uri.ts";
 import type { Client, ClientChange, IssuedClient, NewClient } from "./schema.ts";
@@ -85,7 +87,11 @@ type Filters = {
   q?: string;
 };
 
-export function listClients(ctx: Context, input: ListInput & Filters) {
+export async function listClients(ctx: Context, input: ListInput & Filters) {
+  const faults = await filterFaults("tenantId", "tnt", input.tenantId, (ids) =>
+    ctx.db.rows(visibleTenants(ctx, "client.read").where("t.id", "in", ids)),
+  );
+  if (faults.length > 0) throw invalid(faults);
   let rows = withParts(visibleClients(ctx, "client.read"), ctx.now);
   if (input.kind) rows = rows.where("c.kind", "in", input.kind);
   if (input.enabled !== undefined) rows = rows.where("c.enabled", "=", input.enabled);

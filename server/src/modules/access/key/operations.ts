@@ -2,13 +2,15 @@ import { type SqlBool, sql } from "kysely";
 import { changesOf } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
 import type { EventKind } from "#kernel/events";
-import { idKind, newId } from "#kernel/ids";
+import { newId } from "#kernel/ids";
 import { readPage } from "#kernel/page";
 import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
-import { userNameIn, userStanding } from "#modules/directory";
+import { tenantOfUser, userNameIn, userStanding } from "#modules/directory";
 import { requireMayHandOut } from "../hand-out.ts";
+import { filterFaults, idFault } from "../reference.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { access } from "../tables.ts";
+import { visibleTenants } from "../tenant/rows.ts";
 import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
 import { expiryFaults, readNetworks, scopeFaults, titleFaults } from "./faults.ts";
 import { heldBy, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
@@ -38,7 +40,14 @@ export type Tagged<T> = { body: T; etag: string };
 const shownFields = ["title", "description", "roles", "scopes", "readOnly", "expiresAt", "allowedAddresses"] as const;
 const auditedFields = [...shownFields, "enabled", "disabledReason", "userId", "responsibleUserId", "kind"] as const;
 
-export function listKeys(ctx: Context, input: ListInput & Filters) {
+export async function listKeys(ctx: Context, input: ListInput & Filters) {
+  const faults = [
+    ...(await filterFaults("tenantId", "tnt", input.tenantId, (ids) =>
+      ctx.db.rows(visibleTenants(ctx, "key.read").where("t.id", "in", ids)),
+    )),
+    ...(await filterFaults("userId", "usr", input.userId, (ids) => usersAmong(ctx, ids))),
+  ];
+  if (faults.length > 0) throw invalid(faults);
   let rows = withParts(visibleKeys(ctx, "key.read"), ctx.now);
   if (input.kind) rows = rows.where("k.kind", "in", input.kind);
   if (input.enabled !== undefined) rows = rows.where("k.enabled", "=", input.enabled);
@@ -61,6 +70,11 @@ export function listKeys(ctx: Context, input: ListInput & Filters) {
     id: sql.ref("k.id"),
     item: keyOf,
   });
+}
+
+async function usersAmong(ctx: Context, ids: string[]): Promise<{ id: string }[]> {
+  const found = await Promise.all(ids.map(async (id) => ({ id, tenantId: await tenantOfUser(ctx.db, id) })));
+  return found.filter(({ tenantId }) => tenantId !== undefined);
 }
 
 export async function getKey(ctx: Context, keyId: string): Promise<Tagged<Key>> {
@@ -158,8 +172,8 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
     faults.push({ pointer: "/userId", rule: "required", message: "userId is missing." });
   if (!userId) return faults;
   const pointer = `/${needed}`;
-  if (idKind(userId) !== "usr")
-    return [...faults, { pointer, rule: "id_kind", message: "The id of a user (usr_...) is expected." }];
+  const wrong = idFault("usr", userId, { pointer });
+  if (wrong) return [...faults, wrong];
   const [name, standing] = await Promise.all([
     userNameIn(ctx.db, ctx.who.acting.id, userId),
     userStanding(ctx.db, userId, ctx.now),

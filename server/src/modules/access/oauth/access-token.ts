@@ -27,7 +27,7 @@ export type AccessTokenClaims = {
   gid?: string;
   auth_time?: number;
 };
-export type ReadToken = { claims: AccessTokenClaims; found: TokenFound };
+type ReadToken = { claims: AccessTokenClaims; found: TokenFound };
 export type TokenReader = (token: string, now: Date) => Promise<ReadToken | RefusalReason>;
 
 /** Our own clock makes both sides: a token may not come from further ahead than this. */

@@ -68,7 +68,7 @@ type Presented = { id: string; secret: string | null; by: "header" | "body" };
 
 /**
  * The client of a call, proved where it has a secret. Throws `invalid_client` in one wording for every reason;
- * `onWrong` is told of it first. `stands in` for a password grant that names no client.
+ * `onWrong` is told of it first and may refuse in its own way. A password grant that names no client gets a built-in one.
  */
 export async function authenticateClient(
   system: Database,

@@ -15,7 +15,7 @@ export type Denial = {
 };
 
 /** No access token lives longer. */
-export const longestTokenMs = 3_600_000;
+const longestTokenMs = 3_600_000;
 
 /** Ends access tokens; `at` is the time of the call. */
 export async function denyTokens(db: Db, at: Date, denials: readonly Denial[]): Promise<void> {

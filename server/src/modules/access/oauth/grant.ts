@@ -15,7 +15,7 @@ const dayMs = 86_400_000;
 const idleMs = 30 * dayMs;
 const longestMs = 90 * dayMs;
 
-export type GrantRow = {
+type GrantRow = {
   tenant_id: string;
   id: string;
   user_id: string;
@@ -30,7 +30,7 @@ export type GrantRow = {
 /** A refresh token with its grant, whatever their state. */
 export type RefreshToken = GrantRow & { token_expires_at: Date; consumed_at: Date | null };
 
-export type NewGrant = {
+type NewGrant = {
   tenantId: string;
   userId: string;
   clientId: string;
@@ -134,7 +134,7 @@ export async function endGrant(ctx: Context, grantId: string, why: "revoked" | "
   return true;
 }
 
-export function shownGrant(grant: GrantRow) {
+function shownGrant(grant: GrantRow) {
   return {
     id: grant.id,
     tenantId: grant.tenant_id,

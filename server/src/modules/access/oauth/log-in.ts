@@ -16,7 +16,7 @@ type Login = Selectable<LoginRow>;
 /** What a log-in works with; `aside` takes work that no reply waits for. */
 type Parts = { kernel: Kernel; guard: GuessGuard; aside(work: Promise<unknown>): void };
 
-export type LoginName = { tenantCode: string | null; name: string };
+type LoginName = { tenantCode: string | null; name: string };
 
 /** Reads `tenant/username`; a tenant named beside it must be the same one. Null: they differ, so nobody is meant. */
 export function readLoginName(typed: string, tenant: string | undefined): LoginName | null {
@@ -26,7 +26,7 @@ export function readLoginName(typed: string, tenant: string | undefined): LoginN
   return { tenantCode: code ?? tenant ?? null, name: mark < 0 ? typed : typed.slice(mark + 1) };
 }
 
-export type Proof =
+type Proof =
   | { kind: "proved"; user: LoginUser; login: Login; attempt: Try }
   | { kind: "wrong" }
   | { kind: "busy" }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startServer } from "../../../../test/harness.ts";
-import { buildHouse } from "../house.fixture.ts";
+import { buildHouse } from "../../../../test/house.ts";
 
 const server = await startServer();
 const { p, q, a, b, pAdm, qAdm, aAdm, aRead } = await buildHouse(server);

@@ -20,7 +20,7 @@ export type SigningKeyRow = {
   retired_from: Date | null;
   gone_at: Date | null;
 };
-export type NewSigningKey = Pick<SigningKeyRow, "kid" | "algorithm" | "public_jwk" | "private_sealed">;
+type NewSigningKey = Pick<SigningKeyRow, "kid" | "algorithm" | "public_jwk" | "private_sealed">;
 
 export const signing = tables<{ "access.signing_key": SigningKeyRow }>();
 

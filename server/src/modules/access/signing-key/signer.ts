@@ -8,7 +8,7 @@ import { tendSigningKeys } from "./tend.ts";
 
 type VerificationKey = { algorithm: SigningAlgorithm; key: CryptoKey };
 type PublicRow = Pick<SigningKeyRow, "kid" | "algorithm" | "public_jwk">;
-export type VerificationKeys = {
+type VerificationKeys = {
   /** The key of this name, also one that signs no more; null when the installation has none. */
   find(kid: string): Promise<VerificationKey | null>;
   learn(row: PublicRow): Promise<void>;

@@ -41,7 +41,7 @@ export async function findTenant(
     .where(reach)
     .selectAll("t")
     .select(lineage);
-  const row = await ctx.db.first(lock === "lock" ? rows.forUpdate("t") : rows);
+  const row = await ctx.db.first(lock === "lock" ? rows.forNoKeyUpdate("t") : rows);
   if (!row) throw refuse(notFound);
   requireIn(ctx, permission, row.lineage);
   return row;

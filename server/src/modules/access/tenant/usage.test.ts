@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, startServer } from "../../../../test/harness.ts";
-import { buildHouse } from "../house.fixture.ts";
+import { buildHouse } from "../../../../test/house.ts";
 
 const server = await startServer({ startsAt: "2026-10-24T23:30:00.000Z" });
 const { p, q, a, pAdm, qAdm, aAdm, aRead } = await buildHouse(server);
@@ -77,7 +77,7 @@ test("the news of 80 % and of the whole day come once each, to who may read the 
     told.map(({ type }) => type),
     ["demarc.access.quota.warned", "demarc.access.quota.exhausted"],
   );
-  assert.deepEqual(told[0].data.resource, { tenantId: id, lane: "api", localDate: "2026-10-25", perDay: 20 });
+  assert.deepEqual(told[0].data.resource, { tenantId: id, lane: "api", localDate: "2026-10-24", perDay: 20 });
   const stored = await server.sql("select level from access.quota_told where tenant_id = $1 order by level", [id]);
   assert.deepEqual(stored, [{ level: "exhausted" }, { level: "warned" }]);
 });

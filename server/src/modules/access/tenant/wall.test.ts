@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import pg from "pg";
 import { startServer } from "../../../../test/harness.ts";
-import { buildHouse } from "../house.fixture.ts";
+import { buildHouse } from "../../../../test/house.ts";
 
 const server = await startServer();
 const { q, a, b } = await buildHouse(server);

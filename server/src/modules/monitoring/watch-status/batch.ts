@@ -100,7 +100,7 @@ async function requireFolder(ctx: Context, folderId: string): Promise<void> {
   if (!found) throw invalid([referenceNotFound({ pointer: "/folderId" })]);
 }
 
-export type Item = {
+type Item = {
   watchId: string;
   tenantId: string;
   testOperationId?: string;

@@ -1,5 +1,6 @@
 import { Type } from "typebox";
-import { route } from "#kernel/contract";
+import { etagOf } from "#kernel/answer";
+import { Reply, route } from "#kernel/contract";
 import { accepted } from "#kernel/operation-store";
 import { Operation, operationEvents } from "#kernel/operations";
 import { listOf, listQuery } from "#kernel/page";
@@ -38,7 +39,7 @@ export const watchTestRoutes = [
     summary: "Read the last test of a watch",
     permission: "watch.read",
     replies: { 200: WatchTest },
-    run: (ctx, { params }) => getWatchTest(ctx, params.id),
+    run: async (ctx, { params }) => tagged(await getWatchTest(ctx, params.id)),
   }),
   route({
     method: "GET",
@@ -72,3 +73,8 @@ export const watchTestRoutes = [
     run: async (ctx, { body }) => accepted(ctx, await startTests(ctx, body)),
   }),
 ];
+
+/** A result has no id of its own, by which the front door would know it for a resource. */
+function tagged(result: WatchTest): Reply<WatchTest> {
+  return new Reply(200, result, { etag: etagOf(WatchTest, result) });
+}

@@ -196,14 +196,28 @@ test("a test that died three times fails, and the watch has its former state bac
   assert.equal(body.testState, "untested");
 });
 
-test("a test goes on without its starter's rights, but a starter who may do nothing any more has no result", async () => {
-  const { device, asked, release } = await startHeldDevice();
-  const starter = await world.key(world.A, ["watch.write"]);
-  const watch = await world.watchOf(device);
-  const { body: operation } = await world.test(watch.id, { probes: ["snmp"] }, starter);
-  await asked();
-  await world.sql("delete from access.assignment where principal_id = $1", [operation.ownerId]);
-  release();
-  await eventually(async () => (await world.read(watch.id)).testState !== "inProgress");
-  assert.equal((await world.read(watch.id)).testState, "successful");
+test("a test whose starter loses the right before it begins fails, and the watch has its former state back", async () => {
+  const device = await startDevice();
+  const [first, second] = [await world.watchOf(device), await world.watchOf(device)];
+  const [none, less] = [await world.key(world.A, ["watch.write"]), await world.key(world.A, ["watch.write"])];
+  await world.tested(first.id);
+  const { body: one } = await world.test(first.id, { probes: ["snmp"] }, none);
+  const { body: two } = await world.test(second.id, { probes: ["snmp"] }, less);
+  await world.sql("delete from access.assignment where principal_id = $1", [one.ownerId]);
+  await world.sql(
+    `update access.role set permissions = '{"watch.read":"allow"}'
+     where id = (select role_id from access.assignment where principal_id = $1)`,
+    [two.ownerId],
+  );
+  const heard = device.datagrams();
+  const overseer = await world.key(world.A, ["operation.read"]);
+  for (const { id } of [one, two]) {
+    world.clock.advance(10_000);
+    assert.equal((await world.ended(id, overseer)).status, "failed");
+  }
+  assert.deepEqual(
+    [(await world.read(first.id)).testState, (await world.read(second.id)).testState],
+    ["successful", "untested"],
+  );
+  assert.equal(device.datagrams(), heard);
 });

@@ -8,11 +8,13 @@ import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
 import type { OperationKind, OperationResult, OperationWork } from "#kernel/operations";
 import type { Resolution } from "#kernel/outbound-guard";
+import { lacking } from "#kernel/principal";
 import { refuse } from "#kernel/problem";
 import { resolveInterface, type WantedInterface } from "../probe/device-interface.ts";
 import { type ProbeResult, probeDevice } from "../probe/probe.ts";
 import type { SnmpSettings } from "../probe/snmp-session.ts";
 import type { TestState } from "../tables.ts";
+import { lockWatch } from "../watch/rows.ts";
 import { openSnmp } from "../watch/snmp-settings.ts";
 import { resolvedOf } from "../watch/watch-change.ts";
 import type { WatchFull } from "../watch/watch-state.ts";
@@ -70,14 +72,16 @@ async function runTest(work: OperationWork, input: WatchTestInput): Promise<Oper
   }
 }
 
-/** The watch as it is tested, and the opened SNMP settings. */
+/** The watch as it is tested, and the opened SNMP settings. Whoever started the test must still have the right to it. */
 async function readPlan(
   ctx: Context,
   operationId: string,
   { watchId, probes }: WatchTestInput,
 ): Promise<{ row: WatchFull; settings: SnmpSettings | null }> {
-  const row = await lockTested(ctx, watchId);
+  const row = await findTested(ctx.db, watchId);
   if (!row || !stands(row, await findTest(ctx, watchId), operationId)) throw refuse(superseded);
+  const mayTest = await lockWatch(ctx, watchId, "watch.write");
+  if (!mayTest) throw lacking("watch.write");
   return { row, settings: probes.includes("snmp") ? ((await openSnmp(ctx, row)) as SnmpSettings) : null };
 }
 

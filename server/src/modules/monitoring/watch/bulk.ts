@@ -41,7 +41,7 @@ const BulkItem = Type.Unsafe<Item>({
   type: "object",
   required: ["op"],
   properties: { op: oneOf(Object.keys(forms)) },
-  allOf: Object.entries(forms).map(([op, form]) => ({ if: { properties: { op: { const: op } }, required: ["op"] }, then: form })),
+  allOf: Object.entries(forms).map(([op, form]) => ({ if: { type: "object", properties: { op: { const: op } }, required: ["op"] }, then: form })),
 } as TSchema);
 
 export const BulkWatches = bulkBody(BulkItem, {});

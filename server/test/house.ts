@@ -1,7 +1,7 @@
-import { credentialDigest, mintCredential } from "#kernel/credential";
-import { newId } from "#kernel/ids";
-import { makeUser } from "#modules/directory";
-import type { TestServer } from "../../../test/harness.ts";
+import { credentialDigest, mintCredential } from "../src/kernel/credential.ts";
+import { newId } from "../src/kernel/ids.ts";
+import { makeUser } from "../src/modules/directory/index.ts";
+import type { TestServer } from "./harness.ts";
 
 export type Person = { id: string; key: string; tenantId: string; assignmentId: string | null };
 
