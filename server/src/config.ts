@@ -54,7 +54,7 @@ function list(about: string, check: (part: string) => boolean, wanted: string, f
 const isNetwork = (part: string) => ipaddr.isValid(part) || ipaddr.isValidCIDR(part);
 
 export const settings = {
-  DEMARC_PORT: integer("Port to listen on; 0 lets the system choose.", 8080, 0, 65_535),
+  DEMARC_PORT: integer("Port to listen on.", 8080, 1, 65_535),
   DEMARC_HOST: text("Address to listen on.", "127.0.0.1"),
   DEMARC_PUBLIC_URL: text(
     "Address by which callers reach the server; also the OAuth issuer. Default: http://localhost and the port.",

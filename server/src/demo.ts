@@ -11,7 +11,14 @@ import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Context } from "./kernel/contract.ts";
 import { query } from "./kernel/db.ts";
 import type { Kernel } from "./kernel/kernel.ts";
-import { createAssignment, createClient, createKey, createTenant, hashPassword, setPassword } from "./modules/access/index.ts";
+import {
+  createAssignment,
+  createClient,
+  createKey,
+  createTenant,
+  hashPassword,
+  setPassword,
+} from "./modules/access/index.ts";
 import { makeUser } from "./modules/directory/index.ts";
 import { bulkWatches, importTree } from "./modules/monitoring/index.ts";
 
@@ -23,7 +30,20 @@ export type Demo = {
   keys: { tenant: string; title: string; key: string }[];
 };
 
-const towns = ["Aberdeen", "Bristol", "Cardiff", "Dundee", "Exeter", "Falmouth", "Glasgow", "Hull", "Inverness", "Leeds", "Norwich", "York"];
+const towns = [
+  "Aberdeen",
+  "Bristol",
+  "Cardiff",
+  "Dundee",
+  "Exeter",
+  "Falmouth",
+  "Glasgow",
+  "Hull",
+  "Inverness",
+  "Leeds",
+  "Norwich",
+  "York",
+];
 const regions = ["North", "South"];
 const products = ["FTTC", "FTTP", "Leased line", "EFM"];
 const speeds = [20_000, 80_000, 100_000, 300_000, 1_000_000];
@@ -37,7 +57,9 @@ export async function makeDemo(kernel: Kernel, rootId: string): Promise<Demo> {
     return inTransaction(kernel, systemCaller(kernel, card, "demo"), part);
   }
   async function tenant(parentId: string, kind: "partner" | "customer", name: string, code: string): Promise<string> {
-    const made = await within(parentId, (ctx) => createTenant(ctx, { name, kind, code, reference: code, features: { passwordGrant: true } }));
+    const made = await within(rootId, (ctx) =>
+      createTenant(ctx, { parentId, name, kind, code, reference: code, features: { passwordGrant: true } }),
+    );
     demo.tenants.push({ id: made.id, name, kind, parent: parentId });
     return made.id;
   }
@@ -63,9 +85,15 @@ export async function makeDemo(kernel: Kernel, rootId: string): Promise<Demo> {
 
   await within(rootId, async (ctx) => {
     await ctx.db.run(
-      query(sql`update access.tenant set name = 'Northwind Networks', code = 'northwind', features = features || '{"passwordGrant": true}', updated_at = ${ctx.now} where id = ${rootId}`),
+      query(
+        sql`update access.tenant set name = 'Northwind Networks', code = 'northwind', features = features || '{"passwordGrant": true}', updated_at = ${ctx.now} where id = ${rootId}`,
+      ),
     );
-    await ctx.db.run(query(sql`update monitoring.folder set name = 'Northwind Networks', path_names = array['Northwind Networks'] where tenant_id = ${rootId}`));
+    await ctx.db.run(
+      query(
+        sql`update monitoring.folder set name = 'Northwind Networks', path_names = array['Northwind Networks'] where tenant_id = ${rootId}`,
+      ),
+    );
     ctx.forget();
   });
   demo.tenants.push({ id: rootId, name: "Northwind Networks", kind: "provider", parent: null });
@@ -98,7 +126,11 @@ export async function makeDemo(kernel: Kernel, rootId: string): Promise<Demo> {
 async function makeWatches(ctx: Context, prefix: string, perSite: number, seed: number): Promise<void> {
   const places = towns.map((town, index) => ({
     path: ["Sites", regions[index % regions.length]!],
-    location: { name: town, reference: `${prefix}-${town.slice(0, 3).toLowerCase()}`, postalAddress: `${index + 1} Station Road, ${town}` },
+    location: {
+      name: town,
+      reference: `${prefix}-${town.slice(0, 3).toLowerCase()}`,
+      postalAddress: `${index + 1} Station Road, ${town}`,
+    },
   }));
   const { results } = await importTree(ctx, { mode: "atomic", items: places });
   const items = results.flatMap(({ locationId }, site) =>

@@ -21,7 +21,10 @@ export async function dropEverything(url: string): Promise<void> {
 
 /** Fills an empty database: with the demo, or with one administrator's key. Returns what to show once, or null. */
 export async function fillIfEmpty(app: App, url: string, demo: boolean): Promise<First> {
-  const begun = await ask(url, "insert into kernel.first_start (state) values ('begun') on conflict do nothing returning state");
+  const begun = await ask(
+    url,
+    "insert into kernel.first_start (state) values ('begun') on conflict do nothing returning state",
+  );
   if (begun.length === 0) return null;
   const key = demo ? (await makeDemo(app.kernel, app.rootId)).keys[0]!.key : await firstKey(app);
   await ask(url, "update kernel.first_start set state = 'done'");
@@ -52,7 +55,9 @@ export function greet({ publicUrl, dataDir }: Settings, first: First): void {
   if (first) {
     lines.push(
       "",
-      first.demo ? "A demo provider was made. Its administrator's key, shown this once:" : "The administrator's key, shown this once:",
+      first.demo
+        ? "A demo provider was made. Its administrator's key, shown this once:"
+        : "The administrator's key, shown this once:",
       "",
       `  ${first.key}`,
       "",

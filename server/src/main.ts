@@ -2,8 +2,8 @@
 import { mkdirSync } from "node:fs";
 import pino from "pino";
 import { buildApp } from "./app.ts";
-import { dropEverything, fillIfEmpty, firstStartWasCut, greet } from "./first-start.ts";
 import { type Config, ConfigError, readConfig, release } from "./config.ts";
+import { dropEverything, fillIfEmpty, firstStartWasCut, greet } from "./first-start.ts";
 import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/lifecycle.ts";
 import { startJobs } from "./kernel/jobs.ts";
 import type { Settings } from "./kernel/kernel.ts";

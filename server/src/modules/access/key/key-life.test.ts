@@ -267,28 +267,28 @@ describe("ending", () => {
     assert.deepEqual(await types(id), ["key.created", "key.deleted"]);
   });
 
-  test("32. of 100 keys deleted under load no call is admitted after the reply", async () => {
+  test("32. of 200 keys deleted under load no call is admitted after the reply", async () => {
     const a = await customer();
     let admittedBefore = 0;
     const lateStatuses: number[] = [];
     async function deleteUnderLoad(secret: string): Promise<void> {
-      let deleted = false;
-      const load = (async () => {
-        while (!deleted) if ((await statusOf(secret)) === 200) admittedBefore++;
-      })();
+      // Look-ups under way while the key is deleted are what could leave it in a cache.
+      const load = Array.from({ length: 3 }, async () => {
+        if ((await statusOf(secret)) === 200) admittedBefore++;
+      });
       const answer = await server.delete("/v1/key/self", { key: secret });
-      deleted = true;
       assert.equal(answer.status, 204);
       lateStatuses.push(await statusOf(secret));
-      await load;
+      await Promise.all(load);
+      lateStatuses.push(await statusOf(secret));
     }
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 20; round++) {
       // Too many wrong credentials in a minute would be answered without a look at them.
       server.clock.advance(minuteMs);
       const secrets = await Promise.all(Array.from({ length: 10 }, () => server.key(a.id, "read_only")));
       await Promise.all(secrets.map(deleteUnderLoad));
     }
-    assert.equal(lateStatuses.length, 100);
+    assert.equal(lateStatuses.length, 400);
     assert.deepEqual(new Set(lateStatuses), new Set([401]));
     assert.ok(admittedBefore > 0, "there was a load");
   });
