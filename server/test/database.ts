@@ -77,6 +77,12 @@ export async function createTestDatabase(): Promise<{ url: string; drop(): Promi
     async drop() {
       const client = new pg.Client({ connectionString: url });
       await client.connect();
+      // A pool's end() returns before its sockets are closed; cut in that moment, they would report an error to nobody.
+      for (let tries = 0; tries < 100; tries++) {
+        const { rowCount } = await client.query("select from pg_stat_activity where datname = $1", [name]);
+        if (rowCount === 0) break;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
       await client.query(`drop database if exists ${name} with (force)`);
       await client.end();
     },

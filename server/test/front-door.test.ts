@@ -207,6 +207,17 @@ test("octets that are no request, header bombs and endless header blocks get an 
   assert.equal((await server.get("/v1/ping", { key })).status, 200);
 });
 
+test("a body that does not arrive in its time ends with 408, and holds nobody else up", async () => {
+  const slow = await startServer({ settings: { requestSeconds: 1 }, beside: server });
+  const socket = connect(Number(new URL(slow.url).port), "127.0.0.1");
+  socket.write(`POST /v1/thing HTTP/1.1\r\nHost: x\r\nx-api-key: ${key}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{`);
+  let heard = "";
+  socket.on("data", (chunk) => (heard += chunk));
+  assert.equal((await slow.get("/v1/ping", { key })).status, 200);
+  await new Promise((resolve) => socket.once("close", resolve));
+  assert.match(heard, /^HTTP\/1\.1 408 /);
+});
+
 test("X-Request-Id and Correlation-Id of the caller are kept when they are safe, and replaced or dropped otherwise", async () => {
   const kept = await server.get("/v1/ping", {
     key,

@@ -146,6 +146,8 @@ export function openDatabase(settings: Settings): Database {
   };
   const pool = new pg.Pool({ ...connection, max: settings.pool, idleTimeoutMillis: 60_000 });
   pool.on("error", settings.onLost);
+  // A connection that breaks while it is in use tells its statements; without a listener it would end the process too.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const shared = openShared(connection, settings.shared, settings.onLost);
 
   async function single(tenantId: string, source: Query<unknown>): Promise<pg.QueryResult> {

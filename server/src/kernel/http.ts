@@ -43,13 +43,13 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
   const app = Fastify({
     logger: false,
     bodyLimit: mebibyte,
-    requestTimeout: 30_000,
+    requestTimeout: kernel.settings.requestSeconds * 1_000,
     connectionTimeout: 60_000,
     keepAliveTimeout: 72_000,
     forceCloseConnections: "idle",
     return503OnClosing: false,
     routerOptions: { maxParamLength: 512, querystringParser: () => ({}) },
-    http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
+    http: { maxHeaderSize: 16_384, headersTimeout: Math.min(10_000, kernel.settings.requestSeconds * 1_000), connectionsCheckingInterval: 1_000 },
     frameworkErrors: (error, request, reply) => {
       request.visit ??= openVisit(request, request.ip);
       finish(request, reply, error);

@@ -38,6 +38,7 @@ export type Settings = {
   passwordGrant: boolean;
   oauthAlgorithm: "RS256" | "ES256";
   activityDays: number;
+  requestSeconds: number;
 };
 
 /** What runs under every module: made once by `app.ts`, handed to the modules' `start`. */

@@ -14,7 +14,9 @@ const lockKey = 7_301_946_001;
 export async function migrate(url: string, folder: URL): Promise<string[]> {
   const files = (await readdir(folder)).filter((name) => name.endsWith(".sql")).sort();
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  await client.connect();
+  await client.connect().catch((error: Error) => {
+    throw new MigrationError(`The database cannot be reached: ${error.message}. Check DEMARC_DATABASE_URL.`);
+  });
   try {
     await checkServer(client);
     await client.query("select pg_advisory_lock($1)", [lockKey]);

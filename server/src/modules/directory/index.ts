@@ -10,8 +10,7 @@ import { userRoutes } from "./user/routes.ts";
 export { userCreated } from "./events.ts";
 
 export { findLogin, type LoginUser, usernameOf } from "./log-in.ts";
-export { emailKey, fold } from "./names.ts";
-export { rootUnit } from "./org-unit.ts";
+export { fold } from "./names.ts";
 export {
   tenantOfUser,
   type UserCard,
@@ -21,7 +20,7 @@ export {
   userStanding,
   usersWithLogIn,
 } from "./standing.ts";
-export { makeUser, type UserToMake } from "./user/make-user.ts";
+export { makeUser } from "./user/make-user.ts";
 export { lockUser } from "./user/rows.ts";
 
 export const directory: Module = {

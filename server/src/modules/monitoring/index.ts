@@ -6,6 +6,10 @@
  * (scope.ts). A folder keeps its whole path and the customer reference that holds there; renaming, moving or
  * re-referencing one brings all below up to date in the same transaction, however large the tree (tree.ts). Names of
  * folders need not be unique: a path that fits twice is refused, never guessed (place/).
+ *
+ * A technical test (watch-test/) never changes what a watch is: it holds no transaction while it waits for the device, and
+ * its result counts only if, where it is stored, the watch still is what the test was started on. What goes live
+ * (watch-status/) is decided under the lock of the watch's row, so no change and no test slips in between.
  */
 import type { Module } from "#kernel/contract";
 import { treeEvents } from "./events.ts";

@@ -138,7 +138,7 @@ test("after any changes each folder keeps the path and reference that its parent
         before = after;
       }
     }),
-    { numRuns: 8 },
+    { numRuns: 8, endOnFailure: true },
   );
 });
 

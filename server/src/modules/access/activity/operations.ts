@@ -4,9 +4,11 @@ import type { Context, Reply } from "#kernel/contract";
 import { tables } from "#kernel/db";
 import { readPage } from "#kernel/page";
 import { holds, lacking } from "#kernel/principal";
-import { notFound, refuse } from "#kernel/problem";
+import { invalid, notFound, refuse } from "#kernel/problem";
 import { inReach } from "#kernel/wall";
 import { type Column, csvReply } from "../record/csv.ts";
+import { filterFaults } from "../reference.ts";
+import { visibleTenants } from "../tenant/rows.ts";
 import type { Activity, ActivityCsvQuery, ActivityQuery } from "./schema.ts";
 
 type Row = {
@@ -50,8 +52,10 @@ function all(): Rows {
 }
 
 /** What the caller may see of the log, filtered. Without `activity.read` that is one's own calls, and only if asked for. */
-function found(ctx: Context, input: ActivityCsvQuery): Rows {
+async function found(ctx: Context, input: ActivityCsvQuery): Promise<Rows> {
   if (!input.mine && !holds(ctx.who, "activity.read")) throw lacking("activity.read");
+  const faults = await filterFaults("tenantId", "tnt", input.tenantId, (ids) => tenantsOfLog(ctx, ids));
+  if (faults.length > 0) throw invalid(faults);
   let rows = all().where(input.mine ? own(ctx) : inLog(ctx));
   if (input.from) rows = rows.where("a.at", ">=", new Date(input.from));
   if (input.to) rows = rows.where("a.at", "<", new Date(input.to));
@@ -75,9 +79,15 @@ function found(ctx: Context, input: ActivityCsvQuery): Rows {
   return rows;
 }
 
+/** Tenants that may be asked for: those whose log is open to the caller, and the two that its own calls name. */
+async function tenantsOfLog(ctx: Context, ids: string[]): Promise<{ id: string }[]> {
+  const open = await ctx.db.rows(visibleTenants(ctx, "activity.read").where("t.id", "in", ids));
+  return [ctx.who.tenant, ctx.who.acting, ...open];
+}
+
 export async function listActivity(ctx: Context, input: ActivityQuery) {
   return readPage(ctx, input, {
-    from: found(ctx, input),
+    from: await found(ctx, input),
     sorts: { at: sql.ref("a.at") },
     by: "-at",
     id: sql.ref("a.id"),
@@ -95,8 +105,8 @@ export async function getActivity(ctx: Context, activityId: string): Promise<Act
   return activityOf(row);
 }
 
-export function downloadActivity(ctx: Context, input: ActivityCsvQuery): Promise<Reply> {
-  const rows = found(ctx, input).orderBy("a.at", "desc").orderBy("a.id", "desc");
+export async function downloadActivity(ctx: Context, input: ActivityCsvQuery): Promise<Reply> {
+  const rows = (await found(ctx, input)).orderBy("a.at", "desc").orderBy("a.id", "desc");
   const read = (last: Row | undefined, size: number) =>
     ctx.db.rows((last ? rows.where(sql<boolean>`(a.at, a.id) < (${last.at}, ${last.id})`) : rows).limit(size));
   return csvReply("activity.csv", columns, read, !input.raw);

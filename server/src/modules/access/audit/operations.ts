@@ -4,9 +4,11 @@ import { accessTypes } from "#kernel/audit";
 import type { Context, Reply } from "#kernel/contract";
 import { tables } from "#kernel/db";
 import { readPage } from "#kernel/page";
-import { notFound, refuse } from "#kernel/problem";
+import { invalid, notFound, refuse } from "#kernel/problem";
 import { inReach } from "#kernel/wall";
 import { type Column, csvReply } from "../record/csv.ts";
+import { filterFaults } from "../reference.ts";
+import { visibleTenants } from "../tenant/rows.ts";
 import type { Audit, AuditCsvQuery, AuditQuery } from "./schema.ts";
 
 type Row = {
@@ -65,7 +67,11 @@ function visible(ctx: Context): Rows {
     ) as unknown as Rows;
 }
 
-function found(ctx: Context, input: AuditCsvQuery): Rows {
+async function found(ctx: Context, input: AuditCsvQuery): Promise<Rows> {
+  const faults = await filterFaults("tenantId", "tnt", input.tenantId, (ids) =>
+    ctx.db.rows(visibleTenants(ctx, "audit.read").where("t.id", "in", ids)),
+  );
+  if (faults.length > 0) throw invalid(faults);
   let rows = visible(ctx);
   if (input.from) rows = rows.where("a.at", ">=", new Date(input.from));
   if (input.to) rows = rows.where("a.at", "<", new Date(input.to));
@@ -82,7 +88,7 @@ function found(ctx: Context, input: AuditCsvQuery): Rows {
 
 export async function listAudit(ctx: Context, input: AuditQuery) {
   return readPage(ctx, input, {
-    from: found(ctx, input),
+    from: await found(ctx, input),
     sorts: { at: sql.ref("a.at") },
     by: "-at",
     id: sql.ref("a.position"),
@@ -96,8 +102,8 @@ export async function getAudit(ctx: Context, auditId: string): Promise<Audit> {
   return auditOf(row);
 }
 
-export function downloadAudit(ctx: Context, input: AuditCsvQuery): Promise<Reply> {
-  const rows = found(ctx, input).orderBy("a.at", "desc").orderBy("a.position", "desc");
+export async function downloadAudit(ctx: Context, input: AuditCsvQuery): Promise<Reply> {
+  const rows = (await found(ctx, input)).orderBy("a.at", "desc").orderBy("a.position", "desc");
   const read = (last: Row | undefined, size: number) =>
     ctx.db.rows(
       (last ? rows.where(sql<boolean>`(a.at, a.position) < (${last.at}, ${last.position})`) : rows).limit(size),

@@ -6,7 +6,7 @@ import { inTransaction } from "#kernel/context";
 import { type Db, query } from "#kernel/db";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
-import { findLogin, type LoginUser } from "#modules/directory";
+import { findLogin, fold, type LoginUser } from "#modules/directory";
 import type { GuessGuard, SuccessStore, Try } from "../guess-guard.ts";
 import { hashPassword, needsRehash, verifyPassword } from "../password.ts";
 import { access, type LoginRow } from "../tables.ts";
@@ -143,7 +143,7 @@ async function rehash(kernel: Kernel, login: Login, password: string): Promise<v
 /** What the guard counts by: the name as `directory` compares names, with its tenant where one is given. */
 function guardedName(typed: LoginName | null): string {
   const text = typed ? (typed.tenantCode === null ? typed.name : `${typed.tenantCode}/${typed.name}`) : "/";
-  return text.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
+  return fold(text);
 }
 
 const trustedMs = 30 * 86_400_000;

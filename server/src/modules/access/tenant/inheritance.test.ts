@@ -56,7 +56,7 @@ test("effective features and the plan of every tenant of any tree are those of a
         assert.equal(card.plan.lanes.api.burst, naive[index]!.burst);
       }
     }),
-    { numRuns: 12 },
+    { numRuns: 5 },
   );
 });
 

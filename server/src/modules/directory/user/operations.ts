@@ -1,10 +1,11 @@
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
+import { idKind } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
 import { permissions } from "#kernel/permissions";
 import { holds, holdsIn, lacking } from "#kernel/principal";
-import { notFound, Problem, refuse, stale, userNeeded } from "#kernel/problem";
+import { type Fault, invalid, notFound, Problem, referenceNotFound, refuse, stale, userNeeded } from "#kernel/problem";
 import { endLogIn, forgetUser, takesLastAdministrator } from "#modules/access";
 import { userDeleted } from "../events.ts";
 import { emailKey, fold } from "../names.ts";
@@ -40,6 +41,8 @@ export async function upsertUser(ctx: Context, given: NewUser): Promise<Written>
 }
 
 export async function listUsers(ctx: Context, input: UserQuery) {
+  const faults = await tenantFaults(ctx, input.tenantId ?? []);
+  if (faults.length > 0) throw invalid(faults);
   let rows = visible(ctx);
   if (input.username) {
     rows = rows.where("u.tenant_id", "=", ctx.who.acting.id).where("u.username_key", "in", input.username.map(fold));
@@ -78,6 +81,14 @@ export async function listUsers(ctx: Context, input: UserQuery) {
     page.items.map((row) => row.tenant_id),
   );
   return { ...page, items: page.items.map((row) => userOf(row, zones.get(row.tenant_id)!)) };
+}
+
+async function tenantFaults(ctx: Context, ids: readonly string[]): Promise<Fault[]> {
+  if (ids.some((id) => idKind(id) !== "tnt")) {
+    return [{ parameter: "tenantId", rule: "id_kind", message: "The id of a tenant (tnt_...) is expected." }];
+  }
+  const seen = await zonesOf(ctx, ids);
+  return ids.every((id) => seen.has(id)) ? [] : [referenceNotFound({ parameter: "tenantId" })];
 }
 
 /** A user by its id, or by its user name in the acting tenant. */

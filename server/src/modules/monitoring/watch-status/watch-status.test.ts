@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newId } from "#kernel/ids";
+import { startDevice, startWatchLab } from "../../../../test/watch-lab.ts";
 import { rootFolderOf } from "../scope.ts";
-import { startDevice, startTestWorld } from "../watch-test/test.fixture.ts";
 import { activation } from "./activation.ts";
 import { noteItem } from "./batch.ts";
 import { activateWatch } from "./operations.ts";
 
-const world = await startTestWorld();
+const world = await startWatchLab();
 const { keys } = world;
 const post = (id: string, verb: string, key = keys.aU, body?: unknown) =>
   world.post(`/v1/watch/${id}/${verb}`, body, { key });

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newId } from "#kernel/ids";
 import { eventually, startServer } from "../../../../test/harness.ts";
-import { startDevice, startTestWorld } from "./test.fixture.ts";
+import { startDevice, startWatchLab } from "../../../../test/watch-lab.ts";
 
-const world = await startTestWorld();
+const world = await startWatchLab();
 const { keys } = world;
 const testMany = (body: object, key = keys.aW) => world.post("/v1/watch/test", { probes: ["snmp"], ...body }, { key });
 
@@ -89,7 +89,7 @@ test("a watch that is changed meanwhile fails with superseded, the others go on"
 });
 
 test("taken up by another server, the tests go on and none that had a result is made again", async () => {
-  const first = await startTestWorld();
+  const first = await startWatchLab();
   const slow = await startDevice({ silent: true });
   const [one, two] = [await first.watchOf(await startDevice()), await first.watchOf(slow)];
   const answer = await first.post(

@@ -1,9 +1,8 @@
 import { type Static, Type } from "typebox";
 import { id, instant, nullable, object, oneOf } from "#kernel/schema";
-import { adminStatuses, operStatuses } from "../probe/device-interface.ts";
 import { testStates } from "../watch/schema.ts";
 
-export const probeNames = ["snmp", "icmp", "tcp"] as const;
+const probeNames = ["snmp", "icmp", "tcp"] as const;
 export type ProbeName = (typeof probeNames)[number];
 
 /** Members of a body that say how to test. */
@@ -84,8 +83,8 @@ export const WatchInterfaceRow = object(
     ifType: nullable(Type.Integer()),
     ifSpeedBps: nullable(Type.Integer()),
     ifHighSpeedMbps: nullable(Type.Integer()),
-    adminStatus: nullable(oneOf(adminStatuses)),
-    operStatus: nullable(oneOf(operStatuses)),
+    adminStatus: said,
+    operStatus: said,
     resolvedAt: Type.String({ format: "date-time", description: "When the device listed it." }),
     has64BitCounters: Type.Boolean(),
     chosen: Type.Boolean({ description: "Whether the watch's `interface` fits it." }),

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually, startServer } from "../../../../test/harness.ts";
+import { startDevice, startWatchLab } from "../../../../test/watch-lab.ts";
 import { admitsTest, noteStart } from "./load.ts";
-import { startDevice, startTestWorld } from "./test.fixture.ts";
 
-const world = await startTestWorld();
+const world = await startWatchLab();
 const { keys } = world;
 const change = (id: string, body: object) => world.patch(`/v1/watch/${id}`, body, { key: keys.aW });
 
@@ -150,7 +150,7 @@ test("ten tests of a tenant run at once, one of an address, and ten seconds pass
 });
 
 test("32. an address that the guard refuses fails with address_not_allowed, and no packet leaves", async () => {
-  const closed = await startTestWorld({ settings: { outboundAllow: [] } });
+  const closed = await startWatchLab({ settings: { outboundAllow: [] } });
   const device = await startDevice();
   for (const deviceAddress of [device.address, "localhost"]) {
     const watch = await closed.watchOf(device, { deviceAddress });
@@ -164,7 +164,7 @@ test("32. an address that the guard refuses fails with address_not_allowed, and 
 });
 
 test("34. a test whose server ended begins again on the next one, and has one result", async () => {
-  const first = await startTestWorld();
+  const first = await startWatchLab();
   const device = await startDevice({ silent: true });
   const watch = await first.watchOf(device);
   const { body: operation } = await first.test(watch.id);
@@ -181,7 +181,7 @@ test("34. a test whose server ended begins again on the next one, and has one re
 });
 
 test("a test that died three times fails, and the watch has its former state back", async () => {
-  const first = await startTestWorld();
+  const first = await startWatchLab();
   const device = await startDevice({ silent: true });
   const watch = await first.watchOf(device);
   const { body: operation } = await first.test(watch.id);

@@ -35,7 +35,7 @@ import {
   superseded,
 } from "./stored-test.ts";
 
-export type WatchTestInput = { watchId: string; address: string; probes: ProbeName[]; tcpPort: number | null };
+type WatchTestInput = { watchId: string; address: string; probes: ProbeName[]; tcpPort: number | null };
 
 const lookAgainMs = 1_000;
 

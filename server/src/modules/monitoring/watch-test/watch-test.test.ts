@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { after, test } from "node:test";
-import { startDevice, startTestWorld } from "./test.fixture.ts";
+import { startDevice, startWatchLab } from "../../../../test/watch-lab.ts";
 
 const listener = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
 await once(listener, "listening");
 after(() => listener.close());
 const { port: openPort } = listener.address() as AddressInfo;
 
-const world = await startTestWorld({ settings: { tcpProbePorts: [22, openPort] } });
+const world = await startWatchLab({ settings: { tcpProbePorts: [22, openPort] } });
 const { keys } = world;
 
 test("30. a device that has the chosen interface makes the test successful, and the operation gives its result", async () => {

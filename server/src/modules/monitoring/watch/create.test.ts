@@ -183,13 +183,52 @@ test("14. one Idempotency-Key makes one watch; another body under it is refused"
   assert.equal((await world.events(first.body.id)).length, 1);
 });
 
+test("15. a place is made for a watch by who may write folders, and by nobody else", async () => {
+  const place = { path: ["North"], location: "Depot", createMissing: true };
+  const { locationId: _, ...body } = full();
+  const folders = async () => (await world.sql("select count(*)::int as n from monitoring.folder"))[0].n;
+  const before = await folders();
+  const refused = await create({ ...body, place });
+  assert.deepEqual([refused.status, refused.body.permission], [403, "folder.write"]);
+  assert.equal(await folders(), before);
+  const missing = await create({ ...body, place: { ...place, createMissing: false } });
+  assert.deepEqual([missing.status, missing.body.errors[0].rule, missing.body.errors[0].pointer], [400, "not_found", "/place"]);
+  const made = await create({ ...body, place: { ...place, underFolderId: world.rootOf(world.A) } }, keys.pW);
+  assert.equal(made.status, 201);
+  assert.deepEqual([made.body.location, made.body.path.slice(-1)], ["Depot", ["North"]]);
+  const events = await world.sql("select type from kernel.outbox where request_id = $1 order by id", [made.headers.get("x-request-id")]);
+  assert.deepEqual(events.map(({ type }) => type.replace("demarc.monitoring.", "")), ["folder.created", "location.created", "watch.created"]);
+  const again = await create({ ...full(), locationId: undefined, place: { path: ["North"], location: "Depot" } });
+  assert.deepEqual([again.status, again.body.locationId], [201, made.body.locationId]);
+});
+
+test("46. a burst over the plan is 429 with whole seconds to wait, stores nothing, and hits nobody else", async () => {
+  const lane = { ratePerSecond: 1, burst: 3, perDay: null };
+  const lanes = JSON.stringify({ api: lane, scim: lane, publish: lane });
+  await world.sql("insert into access.plan (tenant_id, id, name, lanes, created_at, updated_at) values ($1, 'pln_46', 'small', $2, now(), now())", [world.P, lanes]);
+  const { Q } = world;
+  const small = await world.tenant(Q, "customer", "Small");
+  await world.sql("update access.tenant set plan_id = 'pln_46' where id = $1", [small]);
+  await world.kernel.forget();
+  const key = await world.key(small, ["watch.write"]);
+  const locationId = await world.location(world.rootOf(small), "Site");
+  const answers = [];
+  for (let index = 0; index < 5; index++) answers.push(await create(full({ locationId }), key));
+  assert.deepEqual(answers.map(({ status }) => status), [201, 201, 201, 429, 429]);
+  assert.match(answers[3]!.headers.get("retry-after")!, /^[1-9]\d*$/);
+  assert.equal((await world.sql("select count(*)::int as n from monitoring.watch where tenant_id = $1", [small]))[0].n, 3);
+  assert.equal((await world.get("/v1/watch", { key: keys.bW })).status, 200);
+  world.clock.advance(2_000);
+  assert.equal((await create(full({ locationId }), key)).status, 201);
+});
+
 test("a number that is taken is drawn again, and tells nothing", async () => {
   const first = await world.created(full());
-  const { insertWatches } = await import("./rows.ts");
+  const { insertWatch } = await import("./rows.ts");
   const { blankWatch } = await import("./watch-change.ts");
   await world.as(world.A, async (ctx) => {
     const row = { ...blankWatch(ctx, "wch_01jd8w6r7qf0ztb5c2m9x4k3en", first.numericId), location_id: L, name: "collides" };
-    const [place] = await insertWatches(ctx, [row]);
+    const place = await insertWatch(ctx, row);
     assert.deepEqual([place!.numbers, place!.made], [[], []]);
   });
 });

@@ -11,7 +11,7 @@ import { idFault } from "../reference.ts";
 import { viewOf } from "../scope.ts";
 import { tenantBorder } from "../tree.ts";
 import {
-  findWatch, holderOfName, insertWatches, interfaceLists, lockLocations, lockWatch, newNumericId, seesWatch, type Spot, updateWatches,
+  findWatch, holderOfName, insertWatch, interfaceLists, lockLocations, lockWatch, newNumericId, seesWatch, type Spot, updateWatches,
 } from "./rows.ts";
 import { type NewWatch, supportedTypes, knownTypes, Watch, type WatchChange, type WatchType } from "./schema.ts";
 import { auditFields, blankWatch, invalidWatch, type Merged, mergeWatch, sealInto } from "./watch-change.ts";
@@ -47,7 +47,7 @@ export async function createWatch(ctx: Context, body: NewWatch): Promise<Watch> 
   // The secrets are sealed for the tenant that owns the location. It is the acting one as a rule; if not, once more.
   for (let tries = 0; tries < 5; tries++) {
     await sealInto(ctx, row, { snmp: null, snmp_sealed: null }, draft.snmp);
-    const [place] = await insertWatches(ctx, [row]);
+    const place = await insertWatch(ctx, row);
     if (!place) throw await unusable(ctx, row.location_id);
     if (place.tenant_id === row.tenant_id) {
       Object.assign(row, siteOf(place));

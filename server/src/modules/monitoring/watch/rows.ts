@@ -140,17 +140,17 @@ const list = (of: readonly string[], prefix = "") => sql.raw(of.map((name) => pr
 type Inserted = Site & { id: string; tenant_id: string; numbers: number[]; made: string[] };
 
 /**
- * One statement for any number of watches: it holds their locations against removal, takes the numbers, and inserts. What
- * it leaves out is a number that was taken (not in `numbers`), a name that is taken (not in `made`), or a location that
- * is of another tenant than the row says.
+ * A create in one statement: it holds the location against removal, takes the number, and inserts. It gives the location,
+ * or nothing where the caller may not write there. The watch is left out where its number is taken (then not in
+ * `numbers`), its name is (not in `made`), or the location is of another tenant than the row says.
  */
-const insertion = (rows: string, wall: RawBuilder<boolean>) =>
+const insertion = (rows: string, locationIds: readonly string[], wall: RawBuilder<boolean>) =>
   query<Inserted>(sql`with given as (
       select * from jsonb_to_recordset(${rows}::jsonb) as r(${record(stored)})
     ), place as (
       select l.id, l.tenant_id, l.name as location_name, l.time_zone, f.path_ids, f.path_names, f.effective_reference, f.effective_reference_folder_id
       from monitoring.location l join monitoring.folder f on f.id = l.folder_id
-      where l.id in (select location_id from given) and l.deleted_at is null and ${wall}
+      where l.id = any(${locationIds}::text[]) and l.deleted_at is null and ${wall}
       for share of l
     ), number as (
       insert into monitoring.numeric_id (numeric_id, tenant_id, id)
@@ -163,8 +163,8 @@ const insertion = (rows: string, wall: RawBuilder<boolean>) =>
     )
     select p.*, array(select numeric_id from number) as numbers, array(select id from made) as made from place p`);
 
-const insertAnywhere = hot<{ rows: string; acting: string }, Inserted>("monitoring_insert_watches", ({ rows, acting }) =>
-  insertion(rows, below("l.tenant_id", acting)),
+const insertAnywhere = hot<{ rows: string; locationIds: string[]; acting: string }, Inserted>("monitoring_insert_watches", (p) =>
+  insertion(p.rows, p.locationIds, below("l.tenant_id", p.acting)),
 );
 
 /** A number to try for a new watch; see numeric-id.ts. */
@@ -172,11 +172,12 @@ export function newNumericId(): number {
   return randomInt(1, 2 ** 31);
 }
 
-/** Inserts watches at locations where the caller may write; see `insertion` for what is left out. */
-export function insertWatches(ctx: Context, rows: readonly StoredWatch[]): Promise<Inserted[]> {
-  const text = JSON.stringify(rows.map(bareOf));
-  if (reachOf(ctx.who, "watch.write").all) return ctx.db.rows(insertAnywhere({ rows: text, acting: ctx.who.acting.id }));
-  return ctx.db.rows(insertion(text, allowsOnLocation(ctx, "watch.write")));
+/** Inserts a watch at a location where the caller may write; see `insertion` for what leaves it out. */
+export function insertWatch(ctx: Context, row: StoredWatch): Promise<Inserted | undefined> {
+  const [rows, locationIds] = [JSON.stringify([bareOf(row)]), [row.location_id]];
+  const { who } = ctx;
+  if (reachOf(who, "watch.write").all) return ctx.db.first(insertAnywhere({ rows, locationIds, acting: who.acting.id }));
+  return ctx.db.first(insertion(rows, locationIds, allowsOnLocation(ctx, "watch.write")));
 }
 
 const fixed = new Set<string>(["tenant_id", "id", "numeric_id", "created_at", "created_by"]);

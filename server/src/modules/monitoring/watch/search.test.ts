@@ -43,6 +43,20 @@ test("18. a tenant whose feature is off is refused whatever its credential may d
   assert.deepEqual([refused.status, refused.body.code], [403, "api_not_enabled"]);
 });
 
+test("23. a new reference of a folder above moves a watch's changedAt, so that polling finds it", async () => {
+  const above = await world.folder(rootOf(A), "Above");
+  const watch = await created(full({ locationId: await world.location(above, "Below") }));
+  world.clock.advance(1_000);
+  const since = world.clock.now().toISOString();
+  world.clock.advance(1_000);
+  await world.patch(`/v1/folder/${above}`, { customerReference: "C-18" }, { key: keys.pW });
+  const found = (await list(`updatedSince=${since}`)).body.items.find(({ id }: any) => id === watch.id);
+  assert.deepEqual([found.customerReference, found.updatedAt, found.changedAt], ["C-18", watch.updatedAt, world.clock.now().toISOString()]);
+  assert.deepEqual(idsOf(await list("customerReference=C-18")), [watch.id]);
+  const news = (await world.events(above)).at(-1);
+  assert.deepEqual([news.type, news.data.affectedWatches], ["demarc.monitoring.folder.updated", 1]);
+});
+
 test("19. a provider's watch belongs to the location's tenant, in its records and found by any part of its name", async () => {
   const watch = await created(full({ name: "Needle-19", snmp: { version: "v2c", community: "of the provider" } }), keys.pW);
   assert.equal(watch.tenantId, A);

@@ -1,8 +1,12 @@
-/** A server with one customer's location, its keys, and devices to test: agents on loopback addresses of their own. */
+/**
+ * For tests of watches against devices: a server with one location each of two customers, keys, and devices that are
+ * agents on loopback addresses of their own.
+ */
 import { after } from "node:test";
-import { eventually, startServer } from "../../../../test/harness.ts";
-import { type AgentOptions, type SnmpAgent, startSnmpAgent } from "../../../../test/snmp-agent.ts";
-import { rootFolderOf } from "../scope.ts";
+import { rootFolderOf } from "../src/modules/monitoring/scope.ts";
+import type { Watch } from "../src/modules/monitoring/watch/schema.ts";
+import { eventually, startServer } from "./harness.ts";
+import { type AgentOptions, type SnmpAgent, startSnmpAgent } from "./snmp-agent.ts";
 
 type Options = Parameters<typeof startServer>[0];
 let devices = 0;
@@ -15,7 +19,7 @@ export async function startDevice(options: AgentOptions = {}): Promise<SnmpAgent
   return agent;
 }
 
-export async function startTestWorld(options: Options = {}) {
+export async function startWatchLab(options: Options = {}) {
   const server = await startServer(options);
   const A = await server.tenant(server.rootId, "customer", "Acme");
   const B = await server.tenant(server.rootId, "customer", "Bolt");
@@ -33,7 +37,7 @@ export async function startTestWorld(options: Options = {}) {
   let names = 0;
 
   /** A watch of a device, whose first interface is chosen unless said otherwise. */
-  async function watchOf(device: SnmpAgent | string, more: Record<string, unknown> = {}): Promise<any> {
+  async function watchOf(device: SnmpAgent | string, more: Record<string, unknown> = {}): Promise<Watch> {
     const [address, port] = typeof device === "string" ? [device, 161] : [device.address, device.port];
     const answer = await server.post(
       "/v1/watch",
@@ -78,7 +82,7 @@ export async function startTestWorld(options: Options = {}) {
     tested: async (id: string) => ended((await test(id)).body.id),
     result: async (id: string) => (await server.get(`/v1/watch/${id}/test`, { key: keys.aW })).body,
     /** A pending watch that was tested well. */
-    async ready(more: Record<string, unknown> = {}): Promise<any> {
+    async ready(more: Record<string, unknown> = {}): Promise<Watch> {
       const watch = await watchOf(await startDevice(), more);
       await ended((await test(watch.id)).body.id);
       return read(watch.id);

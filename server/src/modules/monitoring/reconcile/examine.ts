@@ -1,0 +1,151 @@
+/** What the items of an estate are here: read, matched and compared with a constant number of statements per thousand. */
+import { sql } from "kysely";
+import type { Context } from "#kernel/contract";
+import type { Fault } from "#kernel/problem";
+import { faultsOf } from "#kernel/validate";
+import { idFault } from "../reference.ts";
+import { readDeviceAddress } from "../watch/device-address.ts";
+import { selectWatch } from "../watch/rows.ts";
+import { blankWatch, mergeWatch } from "../watch/watch-change.ts";
+import type { WatchFull, WatchSeen } from "../watch/watch-state.ts";
+import { asciiLower, compareWatch, statedFields } from "./compare.ts";
+import { type Candidate, hitsOf, indexOf, type StatedKeys } from "./match.ts";
+import { EstateWatch, type ReconcileItem } from "./schema.ts";
+import { type Scope, watchesInScope } from "./scope.ts";
+import { findSites, type Site } from "./sites.ts";
+
+export type Asked = { index: number; watch: unknown };
+export type Examined = Pick<ReconcileItem, "outcome" | "reason" | "watchId" | "fields"> & {
+  index: number;
+  stated: StatedKeys;
+  hits: readonly Candidate[];
+  /** Pointers are below the watch. */
+  faults: Fault[];
+  /** The watch as matching would see it once the item is applied; null: it would not be in scope. */
+  after: Candidate | null;
+};
+
+/** Examines up to a thousand items, and returns all watches that any of them could hit. */
+export async function examine(
+  ctx: Context,
+  scope: Scope,
+  asked: readonly Asked[],
+): Promise<{ examined: Examined[]; candidates: Candidate[] }> {
+  const read = asked.map(({ watch }) => readWatch(ctx, watch));
+  const sites = await findSites(
+    ctx,
+    scope,
+    read.map(({ watch }) => watch),
+  );
+  const stated = read.map(({ watch }, place) => (watch ? keysOf(watch, sites[place]) : {}));
+  const rows = await findRows(ctx, scope, stated);
+  const candidates = [...rows.values()].map(candidateOf);
+  const index = indexOf(candidates);
+  const examined = asked.map(({ index: position }, place): Examined => {
+    const { watch, faults } = read[place]!;
+    const site = sites[place];
+    const blank = { index: position, reason: null, watchId: null, fields: [], hits: [], faults: [], after: null };
+    const wrong = [...faults, ...(site?.faults ?? [])];
+    if (!watch || wrong.length > 0) return { ...blank, stated: {}, outcome: "invalid", faults: wrong };
+    const own = stated[place]!;
+    const { hits, isDead } = hitsOf(own, scope.matchBy, index);
+    if (hits.length > 1) return { ...blank, stated: own, outcome: "ambiguous", hits };
+    const [hit] = hits;
+    const isSeen = site?.faults ? false : (site?.isInScope ?? true);
+    if (!hit) {
+      const isLasting = !isDead && isSeen && scope.statuses.includes("pending");
+      const after = isLasting ? newCandidate(position, own, site) : null;
+      return { ...blank, stated: own, outcome: "missing", reason: isDead ? "id_not_found" : null, after };
+    }
+    const locationId = site?.faults ? undefined : site?.locationId;
+    const compared = compareWatch(ctx, rows.get(hit.id)!, watch, locationId);
+    const found = { ...blank, stated: own, hits, watchId: hit.id };
+    if (compared.faults.length > 0) return { ...found, outcome: "invalid", faults: compared.faults };
+    const { fields } = compared;
+    const moved = { ...candidateOf(compared.after), locationId: site?.faults ? hit.locationId : (site?.key ?? hit.locationId) };
+    return { ...found, outcome: fields.length > 0 ? "different" : "same", fields, after: isSeen ? moved : null };
+  });
+  return { examined, candidates };
+}
+
+/** Faults that a field has whatever watch the item turns out to be. */
+function readWatch(ctx: Pick<Context, "now" | "who">, value: unknown): { watch: EstateWatch | null; faults: Fault[] } {
+  const faults = faultsOf(EstateWatch, value);
+  if (faults.length > 0) return { watch: null, faults };
+  const watch = value as EstateWatch;
+  const merged = mergeWatch(ctx, blankWatch(ctx, "", 0), statedFields(watch), undefined);
+  // What is incomplete by itself may be completed by the watch.
+  faults.push(...merged.faults.filter(({ rule }) => rule !== "required" && rule !== "pair"));
+  const wrongId = watch.id === undefined ? undefined : idFault("wch", watch.id, { pointer: "/id" });
+  if (wrongId) faults.push(wrongId);
+  if (watch.locationId !== undefined && watch.place)
+    faults.push({ pointer: "/place", rule: "oneOf", message: "Either locationId or place is stated, not both." });
+  return faults.length > 0 ? { watch: null, faults } : { watch, faults };
+}
+
+function keysOf(watch: EstateWatch, site: Site | undefined): StatedKeys {
+  const stated: StatedKeys = {};
+  if (watch.id !== undefined) stated.id = watch.id;
+  if (watch.numericId !== undefined) stated.numericId = watch.numericId;
+  if (watch.reference) stated.reference = watch.reference;
+  const address = watch.deviceAddress ? readDeviceAddress(watch.deviceAddress) : null;
+  if (address?.ok) stated.deviceAddress = address.address;
+  if (watch.interface) stated.interface = `${watch.interface.match} ${watch.interface.value}`;
+  if (watch.name !== undefined) stated.name = asciiLower(watch.name);
+  if (site && !site.faults) stated.locationId = site.locationId;
+  return stated;
+}
+
+/** All watches of the scope that some item could hit by some key. */
+async function findRows(ctx: Context, scope: Scope, stated: readonly StatedKeys[]): Promise<Map<string, WatchFull>> {
+  const valuesOf = (key: keyof StatedKeys) => [...new Set(stated.flatMap((one) => one[key] ?? []))];
+  const arms = scope.matchBy.flatMap((key) => {
+    const values = valuesOf(key);
+    return values.length > 0 ? [sql`${sql.ref(columns[key])} = any(${values})`] : [];
+  });
+  if (arms.length === 0) return new Map();
+  const rows = (await ctx.db.rows(
+    watchesInScope(ctx, scope)
+      .select(selectWatch)
+      .where(sql<boolean>`(${sql.join(arms, sql` or `)})`),
+  )) as WatchSeen[];
+  return new Map(rows.map((row) => [row.id, { ...row, snmp_sealed: null }]));
+}
+
+const columns = {
+  id: "w.id",
+  numericId: "w.numeric_id",
+  reference: "w.reference",
+  deviceAddress: "w.device_address",
+  name: "w.name_key",
+} as const;
+
+const matches = ["ifName", "ifDescr", "ifAlias", "ifIndex"] as const;
+
+function candidateOf(row: WatchFull): Candidate {
+  const interfaces = new Set<string>();
+  if (row.interface_match) interfaces.add(`${row.interface_match} ${row.interface_value}`);
+  const resolved = row.interface_resolved ?? {};
+  for (const match of matches) if (resolved[match] != null) interfaces.add(`${match} ${resolved[match]}`);
+  return {
+    id: row.id,
+    numericId: row.numeric_id,
+    reference: row.reference,
+    deviceAddress: row.device_address,
+    interfaces: [...interfaces],
+    name: asciiLower(row.name),
+    locationId: row.location_id,
+  };
+}
+
+function newCandidate(position: number, stated: StatedKeys, site: Site | undefined): Candidate {
+  return {
+    id: `new ${position}`,
+    numericId: 0,
+    reference: stated.reference ?? null,
+    deviceAddress: stated.deviceAddress ?? null,
+    interfaces: stated.interface === undefined ? [] : [stated.interface],
+    name: stated.name ?? "",
+    locationId: site && !site.faults ? site.key : "",
+  };
+}
