@@ -65,7 +65,7 @@ const service: Module = {
       summary: "List",
       permission: "export.run",
       replies: { 200: listOf(Person) },
-      run: () => ({ items: [...people.values()], nextCursor: "more", nextLink: "/planted?cursor=more" }),
+      run: () => ({ items: Array.from(people.values()), nextCursor: "more", nextLink: "/planted?cursor=more" }),
     }),
     route({
       method: "GET",

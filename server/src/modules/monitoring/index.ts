@@ -19,6 +19,9 @@ import { importRoutes } from "./import/routes.ts";
 import { purgeTombstones } from "./jobs.ts";
 import { locationRoutes } from "./location/routes.ts";
 import { treeNodes } from "./nodes.ts";
+import { sweepReports } from "./reconcile/jobs.ts";
+import { reconciliation } from "./reconcile/reconciliation.ts";
+import { reconcileRoutes } from "./reconcile/routes.ts";
 import { watchEvents } from "./watch/events.ts";
 import { watchRoutes } from "./watch/routes.ts";
 import { activation } from "./watch-status/activation.ts";
@@ -44,10 +47,11 @@ export const monitoring: Module = {
     ...watchRoutes,
     ...watchTestRoutes,
     ...watchStatusRoutes,
+    ...reconcileRoutes,
   ],
   events: [...treeEvents, ...watchEvents, watchTested, ...watchStatusEvents],
-  operations: [watchTest, manyTests, activation],
-  jobs: [purgeTombstones],
+  operations: [watchTest, manyTests, activation, reconciliation],
+  jobs: [purgeTombstones, sweepReports],
   nodes: treeNodes,
   prepareTenant: makeTenantRoot,
 };

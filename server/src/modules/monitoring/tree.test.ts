@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Context } from "#kernel/contract";
 import { newId } from "#kernel/ids";
-import { startServer } from "../../../test/harness.ts";
+import { eventually, startServer } from "../../../test/harness.ts";
+import { createFolder, updateFolder } from "./folder/operations.ts";
 import { clearContact, moveTenantRoot } from "./folder/tenant-root.ts";
 import { purgeTombstones } from "./jobs.ts";
 import { rootFolderOf } from "./scope.ts";
@@ -142,16 +144,59 @@ test("after any changes each folder keeps the path and reference that its parent
   );
 });
 
-test("ten folders made below one that is renamed meanwhile all have its new path", async () => {
+/** Sends a call while the transaction of `part` is open, which ends once the call waits for it (or was answered). */
+async function meanwhile(
+  tenantId: string,
+  part: (ctx: Context) => Promise<unknown>,
+  call: () => Promise<{ status: number; text: string }>,
+) {
+  const done = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const open = server.as(tenantId, async (ctx) => {
+    await part(ctx);
+    done.resolve();
+    await gate.promise;
+  });
+  await Promise.race([done.promise, open]);
+  const sent = call();
+  const waits = () =>
+    server.sql("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'");
+  await Promise.race([sent, eventually(async () => (await waits()).length > 0)]);
+  gate.resolve();
+  await open;
+  const answer = await sent;
+  assert.ok(answer.status < 300, answer.text);
+}
+
+test("what is made while the tree above it changes has the new path and reference, whoever comes first", async () => {
   const tenantId = await server.tenant(server.rootId, "customer", "Race");
-  const top = (await server.post("/v1/folder", { name: "old", parentFolderId: rootFolderOf(tenantId) }, { key })).body;
+  const underFolderId = rootFolderOf(tenantId);
+  const top = (await server.post("/v1/folder", { name: "old", parentFolderId: underFolderId }, { key })).body;
   const mid = (await server.post("/v1/folder", { name: "mid", parentFolderId: top.id }, { key })).body;
-  const makes = Array.from({ length: 10 }, (_, n) =>
-    server.post("/v1/folder", { name: `n${n}`, parentFolderId: mid.id }, { key }),
+  const make = { name: "child", parentFolderId: mid.id };
+  const patch = (change: object) => server.patch(`/v1/folder/${top.id}`, change, { key });
+  const reshape = (folder: object) =>
+    server.post("/v1/folder/import", { underFolderId, items: [{ path: ["one"], folder }] }, { key });
+  await meanwhile(
+    tenantId,
+    (ctx) => createFolder(ctx, make),
+    () => patch({ name: "one" }),
   );
-  const renames = ["a", "b", "new"].map((name) => server.patch(`/v1/folder/${top.id}`, { name }, { key }));
-  for (const answer of await Promise.all([...makes, ...renames])) assert.ok(answer.status < 300, answer.text);
   await snapshot(tenantId);
+  await meanwhile(
+    tenantId,
+    (ctx) => createFolder(ctx, make),
+    () => reshape({ customerReference: "C-1" }),
+  );
+  await snapshot(tenantId);
+  await meanwhile(
+    tenantId,
+    (ctx) => updateFolder(ctx, top.id, { name: "two" }),
+    () => server.post("/v1/folder", make, { key }),
+  );
+  await snapshot(tenantId);
+  const { nodes } = await snapshot(tenantId);
+  assert.equal(nodes.filter((node) => node.name === "child").length, 3);
 });
 
 test("of two moves that would make a circle together one is refused", async () => {

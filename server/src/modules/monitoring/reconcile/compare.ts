@@ -10,7 +10,13 @@ import { type WatchFull, watchOf } from "../watch/watch-state.ts";
 import type { EstateWatch, ReconcileItem } from "./schema.ts";
 
 /** The stated fields as a change of a watch has them; where it lies is left to the site. */
-export function statedFields({ id: _, numericId: __, locationId: ___, place: ____, ...fields }: EstateWatch): WatchPatch {
+export function statedFields({
+  id: _,
+  numericId: __,
+  locationId: ___,
+  place: ____,
+  ...fields
+}: EstateWatch): WatchPatch {
   return fields;
 }
 
@@ -44,7 +50,9 @@ export function compareWatch(
 /** Secrets that the merge cannot do without and that the item does not give: whether they are right is not the question here. */
 function withStandIns(given: object, stored: WatchFull["snmp"]): SnmpGiven {
   const { faults } = mergeSnmp(given, stored, "");
-  const lacking = secretNames.filter((name) => faults.some(({ pointer, rule }) => rule === "required" && pointer === `/${name}`));
+  const lacking = secretNames.filter((name) =>
+    faults.some(({ pointer, rule }) => rule === "required" && pointer === `/${name}`),
+  );
   return { ...given, ...Object.fromEntries(lacking.map((name) => [name, "standing in"])) };
 }
 
@@ -74,8 +82,13 @@ export function changeFor(stated: EstateWatch, fields: ReconcileItem["fields"], 
   // What a watch inherits changes with its folder, so a reference that was right there is written all the same.
   if (names.has("locationId")) names.add("customerReference");
   if (withSecrets && givesSecrets(stated)) names.add("snmp");
-  const change = Object.fromEntries(Object.entries(statedFields(stated)).filter(([field]) => names.has(field))) as WatchChange;
+  const change = Object.fromEntries(
+    Object.entries(statedFields(stated)).filter(([field]) => names.has(field)),
+  ) as WatchChange;
   if (!change.snmp || withSecrets) return change;
   const secret: readonly string[] = secretNames;
-  return { ...change, snmp: Object.fromEntries(Object.entries(change.snmp).filter(([name]) => !secret.includes(name))) };
+  return {
+    ...change,
+    snmp: Object.fromEntries(Object.entries(change.snmp).filter(([name]) => !secret.includes(name))),
+  };
 }

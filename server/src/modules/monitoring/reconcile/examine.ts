@@ -9,10 +9,10 @@ import { selectWatch } from "../watch/rows.ts";
 import { blankWatch, mergeWatch } from "../watch/watch-change.ts";
 import type { WatchFull, WatchSeen } from "../watch/watch-state.ts";
 import { asciiLower, compareWatch, statedFields } from "./compare.ts";
-import { type Candidate, hitsOf, indexOf, type StatedKeys } from "./match.ts";
+import { type Candidate, hitsOf, indexOf, type MatchIndex, type StatedKeys } from "./match.ts";
 import { EstateWatch, type ReconcileItem } from "./schema.ts";
 import { type Scope, watchesInScope } from "./scope.ts";
-import { findSites, type Site } from "./sites.ts";
+import { type FoundSite, findSites } from "./sites.ts";
 
 export type Asked = { index: number; watch: unknown };
 export type Examined = Pick<ReconcileItem, "outcome" | "reason" | "watchId" | "fields"> & {
@@ -31,41 +31,56 @@ export async function examine(
   scope: Scope,
   asked: readonly Asked[],
 ): Promise<{ examined: Examined[]; candidates: Candidate[] }> {
-  const read = asked.map(({ watch }) => readWatch(ctx, watch));
+  const read = asked.map(({ index, watch }) => ({ index, ...readWatch(ctx, watch) }));
   const sites = await findSites(
     ctx,
     scope,
     read.map(({ watch }) => watch),
   );
-  const stated = read.map(({ watch }, place) => (watch ? keysOf(watch, sites[place]) : {}));
-  const rows = await findRows(ctx, scope, stated);
+  const items = read.map(({ index, watch, faults }, place): Item => {
+    const site = sites[place];
+    if (!watch) return { index, faults };
+    return site?.faults ? { index, faults: site.faults } : { index, watch, site, stated: keysOf(watch, site) };
+  });
+  const rows = await findRows(
+    ctx,
+    scope,
+    items.flatMap((item) => (item.faults ? [] : [item.stated])),
+  );
   const candidates = [...rows.values()].map(candidateOf);
   const index = indexOf(candidates);
-  const examined = asked.map(({ index: position }, place): Examined => {
-    const { watch, faults } = read[place]!;
-    const site = sites[place];
-    const blank = { index: position, reason: null, watchId: null, fields: [], hits: [], faults: [], after: null };
-    const wrong = [...faults, ...(site?.faults ?? [])];
-    if (!watch || wrong.length > 0) return { ...blank, stated: {}, outcome: "invalid", faults: wrong };
-    const own = stated[place]!;
-    const { hits, isDead } = hitsOf(own, scope.matchBy, index);
-    if (hits.length > 1) return { ...blank, stated: own, outcome: "ambiguous", hits };
-    const [hit] = hits;
-    const isSeen = site?.faults ? false : (site?.isInScope ?? true);
-    if (!hit) {
-      const isLasting = !isDead && isSeen && scope.statuses.includes("pending");
-      const after = isLasting ? newCandidate(position, own, site) : null;
-      return { ...blank, stated: own, outcome: "missing", reason: isDead ? "id_not_found" : null, after };
-    }
-    const locationId = site?.faults ? undefined : site?.locationId;
-    const compared = compareWatch(ctx, rows.get(hit.id)!, watch, locationId);
-    const found = { ...blank, stated: own, hits, watchId: hit.id };
-    if (compared.faults.length > 0) return { ...found, outcome: "invalid", faults: compared.faults };
-    const { fields } = compared;
-    const moved = { ...candidateOf(compared.after), locationId: site?.faults ? hit.locationId : (site?.key ?? hit.locationId) };
-    return { ...found, outcome: fields.length > 0 ? "different" : "same", fields, after: isSeen ? moved : null };
-  });
-  return { examined, candidates };
+  return { examined: items.map((item) => judge(ctx, scope, item, index, rows)), candidates };
+}
+
+type Item =
+  | { index: number; watch: EstateWatch; site: FoundSite | undefined; stated: StatedKeys; faults?: undefined }
+  | { index: number; faults: Fault[] };
+
+function judge(
+  ctx: Context,
+  scope: Scope,
+  item: Item,
+  index: MatchIndex,
+  rows: ReadonlyMap<string, WatchFull>,
+): Examined {
+  const blank = { index: item.index, reason: null, watchId: null, fields: [], hits: [], faults: [], after: null };
+  if (item.faults) return { ...blank, stated: {}, outcome: "invalid", faults: item.faults };
+  const { watch, site, stated } = item;
+  const isInScope = site?.isInScope ?? true;
+  const { hits, isDead } = hitsOf(stated, scope.matchBy, index);
+  const [hit] = hits;
+  if (!hit) {
+    const isLasting = isInScope && scope.statuses.includes("pending");
+    const after = isLasting && !isDead ? newCandidate(item.index, stated) : null;
+    return { ...blank, stated, outcome: "missing", reason: isDead ? "id_not_found" : null, after };
+  }
+  if (hits.length > 1) return { ...blank, stated, outcome: "ambiguous", hits };
+  const compared = compareWatch(ctx, rows.get(hit.id)!, watch, site?.locationId);
+  const found = { ...blank, stated, hits, watchId: hit.id };
+  if (compared.faults.length > 0) return { ...found, outcome: "invalid", faults: compared.faults };
+  const after = { ...candidateOf(compared.after), locationId: site?.key ?? hit.locationId };
+  const outcome = compared.fields.length > 0 ? "different" : "same";
+  return { ...found, outcome, fields: compared.fields, after: isInScope ? after : null };
 }
 
 /** Faults that a field has whatever watch the item turns out to be. */
@@ -83,7 +98,7 @@ function readWatch(ctx: Pick<Context, "now" | "who">, value: unknown): { watch: 
   return faults.length > 0 ? { watch: null, faults } : { watch, faults };
 }
 
-function keysOf(watch: EstateWatch, site: Site | undefined): StatedKeys {
+function keysOf(watch: EstateWatch, site: FoundSite | undefined): StatedKeys {
   const stated: StatedKeys = {};
   if (watch.id !== undefined) stated.id = watch.id;
   if (watch.numericId !== undefined) stated.numericId = watch.numericId;
@@ -92,7 +107,7 @@ function keysOf(watch: EstateWatch, site: Site | undefined): StatedKeys {
   if (address?.ok) stated.deviceAddress = address.address;
   if (watch.interface) stated.interface = `${watch.interface.match} ${watch.interface.value}`;
   if (watch.name !== undefined) stated.name = asciiLower(watch.name);
-  if (site && !site.faults) stated.locationId = site.locationId;
+  if (site) stated.locationId = site.key;
   return stated;
 }
 
@@ -138,7 +153,7 @@ function candidateOf(row: WatchFull): Candidate {
   };
 }
 
-function newCandidate(position: number, stated: StatedKeys, site: Site | undefined): Candidate {
+function newCandidate(position: number, stated: StatedKeys): Candidate {
   return {
     id: `new ${position}`,
     numericId: 0,
@@ -146,6 +161,6 @@ function newCandidate(position: number, stated: StatedKeys, site: Site | undefin
     deviceAddress: stated.deviceAddress ?? null,
     interfaces: stated.interface === undefined ? [] : [stated.interface],
     name: stated.name ?? "",
-    locationId: site && !site.faults ? site.key : "",
+    locationId: stated.locationId ?? "",
   };
 }

@@ -13,8 +13,8 @@ export type StatedKeys = {
   interface?: string;
   /** In ASCII lower case. */
   name?: string;
-  /** null: a place is stated that is not there. */
-  locationId?: string | null;
+  /** The location, or what stands for a place that is not there. */
+  locationId?: string;
 };
 
 /** A watch as matching sees it. */

@@ -66,7 +66,10 @@ export const Estate = object(
 export type Estate = Static<typeof Estate>;
 
 const anything = Type.Unsafe<unknown>({});
-const problem = Type.Object({}, { additionalProperties: true, description: "RFC 9457; null where nothing was refused." });
+const problem = Type.Object(
+  {},
+  { additionalProperties: true, description: "RFC 9457; null where nothing was refused." },
+);
 
 export const ReconcileItem = object(
   {
@@ -114,7 +117,9 @@ export const ReconcileReport = object(
   {
     id: id("rcn"),
     summary: ReconcileSummary,
-    items: Type.Array(ReconcileItem, { description: `The first ${mostAtOnce.toLocaleString("en")}, in the order of the request.` }),
+    items: Type.Array(ReconcileItem, {
+      description: `The first ${mostAtOnce.toLocaleString("en")}, in the order of the request.`,
+    }),
     onlyHere: Type.Array(OnlyHere, { description: "The first 200 watches in scope that no item hit." }),
     onlyHereNextLink: nullable(Type.String({ description: "Address of the others; null when these are all." })),
   },

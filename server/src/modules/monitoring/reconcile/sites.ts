@@ -9,10 +9,9 @@ import { allowsOnFolder, allowsOnLocation, visibleFolders, visibleLocations } fr
 import type { EstateWatch } from "./schema.ts";
 import { inScopeFolder, type Scope } from "./scope.ts";
 
-/** `key` names the place, whether it is there or not: two items that state one place have one key. */
-export type Site =
-  | { locationId: string | null; key: string; isInScope: boolean; faults?: undefined }
-  | { faults: Fault[] };
+/** `key` is the location's id, or stands for the place where it is not there: items that state one place have one key. */
+export type FoundSite = { locationId: string | null; key: string; isInScope: boolean; faults?: undefined };
+export type Site = FoundSite | { faults: Fault[] };
 
 const ambiguousFault: Fault = {
   pointer: "/place/path",
@@ -46,8 +45,11 @@ async function findLocations(ctx: Context, scope: Scope, ids: readonly string[])
   }
   if (asked.size === 0) return sites;
   const isInScope = sql<boolean>`${allowsOnLocation(ctx, "pending.read")} and ${inScopeFolder(scope)}`.as("in_scope");
-  const rows = visibleLocations(ctx).select(["l.id", isInScope]).where(sql<boolean>`l.id = any(${[...asked]})`);
-  for (const { id, in_scope } of await ctx.db.rows(rows)) sites.set(id, { locationId: id, key: id, isInScope: in_scope });
+  const rows = visibleLocations(ctx)
+    .select(["l.id", isInScope])
+    .where(sql<boolean>`l.id = any(${[...asked]})`);
+  for (const { id, in_scope } of await ctx.db.rows(rows))
+    sites.set(id, { locationId: id, key: id, isInScope: in_scope });
   return sites;
 }
 
@@ -68,7 +70,8 @@ async function findPlaces(ctx: Context, scope: Scope, places: readonly Place[]):
     if (!asked.has(key)) asked.set(key, { n: asked.size, start_id: start, path: place.path, location: place.location });
   }
   const found = await followPaths(ctx, scope, [...asked.values()]);
-  for (const [place, key] of keys) sites.set(place, siteOf(key, asked.get(key)!.path.length, found.get(asked.get(key)!.n)));
+  for (const [place, key] of keys)
+    sites.set(place, siteOf(key, asked.get(key)!.path.length, found.get(asked.get(key)!.n)));
   return sites;
 }
 

@@ -3,17 +3,25 @@ import { type Static, type TSchema, Type } from "typebox";
 import { etagOf } from "#kernel/answer";
 import { below, bulkBody, bulkReply, runBulk, withMatch } from "#kernel/bulk";
 import type { Context } from "#kernel/contract";
+import { isId } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { lacking } from "#kernel/principal";
 import { type Fault, notFound, problem, refuse } from "#kernel/problem";
 import { nullable, object, oneOf } from "#kernel/schema";
 import { faultsOf } from "#kernel/validate";
-import { isId } from "#kernel/ids";
 import { findOrMakePlace } from "../place/place.ts";
 import { viewOf } from "../scope.ts";
 import { type Ledger, type Named, openLedger } from "./ledger.ts";
 import {
-  buryWatch, draftWatch, isMove, mergeChange, placeFaults, siteOf, unusableSpot, warnOfCommunity, watchNameTaken,
+  buryWatch,
+  draftWatch,
+  isMove,
+  mergeChange,
+  placeFaults,
+  siteOf,
+  unusableSpot,
+  warnOfCommunity,
+  watchNameTaken,
 } from "./operations.ts";
 import { lockLocations } from "./rows.ts";
 import { NewWatch, Watch, WatchChange, WatchUpsert } from "./schema.ts";
@@ -22,13 +30,23 @@ import { type WatchFull, watchOf } from "./watch-state.ts";
 
 export const matchAmbiguous = problem("match_ambiguous", 409, "Several watches fit the item.");
 
-const target = { id: Type.String({ "x-id": "wch" }), ifMatch: Type.Optional(Type.String({ description: "The watch's `ETag`; 412 in the item's result when it is stale." })) };
+const target = {
+  id: Type.String({ "x-id": "wch" }),
+  ifMatch: Type.Optional(
+    Type.String({ description: "The watch's `ETag`; 412 in the item's result when it is stale." }),
+  ),
+};
 const forms = {
   create: object({ op: oneOf(["create"]), watch: NewWatch }),
   update: object({ op: oneOf(["update"]), ...target, watch: WatchChange }),
   upsert: object({
     op: oneOf(["upsert"]),
-    matchBy: Type.Optional(oneOf(["name", "reference"], { default: "name", description: "`name` within its location, `reference` within the caller's scope." })),
+    matchBy: Type.Optional(
+      oneOf(["name", "reference"], {
+        default: "name",
+        description: "`name` within its location, `reference` within the caller's scope.",
+      }),
+    ),
     watch: WatchUpsert,
   }),
   delete: object({ op: oneOf(["delete"]), ...target }),
@@ -41,7 +59,10 @@ const BulkItem = Type.Unsafe<Item>({
   type: "object",
   required: ["op"],
   properties: { op: oneOf(Object.keys(forms)) },
-  allOf: Object.entries(forms).map(([op, form]) => ({ if: { type: "object", properties: { op: { const: op } }, required: ["op"] }, then: form })),
+  allOf: Object.entries(forms).map(([op, form]) => ({
+    if: { type: "object", properties: { op: { const: op } }, required: ["op"] },
+    then: form,
+  })),
 } as TSchema);
 
 export const BulkWatches = bulkBody(BulkItem, {});
@@ -50,7 +71,12 @@ export const BulkWatchesReply = bulkReply({
   etag: nullable(Type.String()),
 });
 
-type Done = { status: number; outcome: "created" | "updated" | "unchanged" | "deleted" | "absent"; id: string | null; etag: string | null };
+type Done = {
+  status: number;
+  outcome: "created" | "updated" | "unchanged" | "deleted" | "absent";
+  id: string | null;
+  etag: string | null;
+};
 
 /**
  * Runs a bulk call. Both modes decide item by item in memory and store once, in one transaction: a failed item of mode
@@ -87,7 +113,12 @@ export async function bulkWatches(ctx: Context, input: Static<typeof BulkWatches
     return row;
   }
 
-  async function update(own: Context, opened: Ledger, before: WatchFull, change: WatchChange): Promise<{ row: WatchFull; isChanged: boolean }> {
+  async function update(
+    own: Context,
+    opened: Ledger,
+    before: WatchFull,
+    change: WatchChange,
+  ): Promise<{ row: WatchFull; isChanged: boolean }> {
     const spot = isMove(before, change) ? opened.spot(change.locationId!) : undefined;
     const { row, snmp, fields, dropsInterfaces } = await mergeChange(own, before, change, opened.list(before.id), spot);
     if (fields.length === 0) return { row: before, isChanged: false };
@@ -97,9 +128,17 @@ export async function bulkWatches(ctx: Context, input: Static<typeof BulkWatches
     return { row, isChanged: true };
   }
 
-  async function upsert(own: Context, opened: Ledger, item: Extract<Item, { op: "upsert" }>): Promise<[Done, WatchFull]> {
+  async function upsert(
+    own: Context,
+    opened: Ledger,
+    item: Extract<Item, { op: "upsert" }>,
+  ): Promise<[Done, WatchFull]> {
     const { place, ...change } = item.watch;
-    const hits = await findHits(opened, item, async () => change.locationId ?? (place && (await locationOf(opened, place))));
+    const hits = await findHits(
+      opened,
+      item,
+      async () => change.locationId ?? (place && (await locationOf(opened, place))),
+    );
     if (hits.length > 1) throw refuse(matchAmbiguous, { members: { candidateIds: hits.slice(0, 10) } });
     const hit = hits[0] ? opened.entry(hits[0]) : undefined;
     if (!hit) {
@@ -109,7 +148,12 @@ export async function bulkWatches(ctx: Context, input: Static<typeof BulkWatches
     }
     if (!hit.writable) throw lacking("watch.write");
     const locationId = place ? await locationOf(opened, place) : change.locationId;
-    const { row, isChanged } = await update(own, opened, hit.row, locationId === undefined ? change : { ...change, locationId });
+    const { row, isChanged } = await update(
+      own,
+      opened,
+      hit.row,
+      locationId === undefined ? change : { ...change, locationId },
+    );
     return [doneOf(200, isChanged ? "updated" : "unchanged"), row];
   }
 
@@ -124,7 +168,8 @@ export async function bulkWatches(ctx: Context, input: Static<typeof BulkWatches
   }
 
   async function performOn(own: Context, opened: Ledger, item: Item): Promise<[Done, WatchFull | null]> {
-    if (item.op === "create") return [doneOf(201, "created"), await below("/watch", () => create(own, opened, item.watch))];
+    if (item.op === "create")
+      return [doneOf(201, "created"), await below("/watch", () => create(own, opened, item.watch))];
     if (item.op === "upsert") return below("/watch", () => upsert(own, opened, item));
     const before = targetOf(own, opened, item);
     if (item.op === "update") {
@@ -188,7 +233,11 @@ async function checkName(opened: Ledger, row: WatchFull): Promise<void> {
   if (holder !== null && holder !== row.id) throw refuse(watchNameTaken, { members: { existingId: holder } });
 }
 
-async function findHits(opened: Ledger, item: Extract<Item, { op: "upsert" }>, findLocation: () => Promise<string | undefined>): Promise<string[]> {
+async function findHits(
+  opened: Ledger,
+  item: Extract<Item, { op: "upsert" }>,
+  findLocation: () => Promise<string | undefined>,
+): Promise<string[]> {
   const { name, reference } = item.watch;
   if (item.matchBy === "reference") return reference ? opened.withReference(reference) : [];
   const location_id = await findLocation();
@@ -208,26 +257,45 @@ function faultsOfItem(item: Item): Fault[] {
 }
 
 function faultsOfMatch({ matchBy = "name", watch }: Extract<Item, { op: "upsert" }>): Fault[] {
-  const missing = (field: string): Fault => ({ pointer: `/${field}`, rule: "required", message: `${field} is missing: it is matched by.` });
+  const missing = (field: string): Fault => ({
+    pointer: `/${field}`,
+    rule: "required",
+    message: `${field} is missing: it is matched by.`,
+  });
   if (matchBy === "reference") return typeof watch.reference === "string" ? [] : [missing("reference")];
   return [...(watch.name === undefined ? [missing("name")] : []), ...placeFaults(watch as NewWatch)];
 }
 
-type Loose = { op?: unknown; id?: unknown; matchBy?: unknown; watch?: { name?: unknown; locationId?: unknown; reference?: unknown; interface?: unknown } };
+type Loose = {
+  op?: unknown;
+  id?: unknown;
+  matchBy?: unknown;
+  watch?: { name?: unknown; locationId?: unknown; reference?: unknown; interface?: unknown };
+};
 
 /** What the items name, malformed ones among them. */
 function namedBy(items: readonly unknown[]): Named {
   const loose = items.filter((item): item is Loose => typeof item === "object" && item !== null);
   const watches = loose.map(({ watch }) => (typeof watch === "object" && watch !== null ? watch : {}));
   const ids = loose.flatMap(({ id }) => (typeof id === "string" && isId("wch", id) ? [id] : []));
-  const locationIds = watches.flatMap(({ locationId }) => (typeof locationId === "string" && isId("loc", locationId) ? [locationId] : []));
+  const locationIds = watches.flatMap(({ locationId }) =>
+    typeof locationId === "string" && isId("loc", locationId) ? [locationId] : [],
+  );
   const names = watches.flatMap(({ name, locationId }) =>
-    typeof name === "string" && typeof locationId === "string" && /^[ -~]+$/.test(name) ? [[locationId, name] as const] : [],
+    typeof name === "string" && typeof locationId === "string" && /^[ -~]+$/.test(name)
+      ? [[locationId, name] as const]
+      : [],
   );
   const references = loose.flatMap(({ matchBy, watch }) => {
     const reference = matchBy === "reference" ? watch?.reference : undefined;
     return typeof reference === "string" && !reference.includes("\0") ? [reference] : [];
   });
   const interfaces = watches.some((watch) => "interface" in watch);
-  return { ids: [...new Set(ids)], names, references: [...new Set(references)], locationIds: [...new Set(locationIds)], interfaces };
+  return {
+    ids: [...new Set(ids)],
+    names,
+    references: [...new Set(references)],
+    locationIds: [...new Set(locationIds)],
+    interfaces,
+  };
 }

@@ -38,19 +38,22 @@ test("what is no single host is refused: ports, schemes, zones, short or octal I
     2001:db8::/32 http://host host/path user@host -host host- a..b .host host..  ${"a".repeat(64)} ${"a.".repeat(127)}aa 0.0.0.0 224.0.0.1 239.1.2.3 240.0.0.1
     255.255.255.255 :: ff02::1 ::ffff:224.0.0.1 ::ffff:0.0.0.0 1.2.3.4.5 １２７.０.０.１ ①②⑦.1 xn-- ho_st!e *.example host?x host#x a\\b % : ::: 1::2::3`;
   for (const text of refused.trim().split(/\s+/)) assert.equal(canonicalOf(text), undefined, text);
-  for (const text of ["", " ", "host ", " host", "a b", "host\u0000", "."]) assert.equal(canonicalOf(text), undefined, JSON.stringify(text));
+  for (const text of ["", " ", "host ", " host", "a b", "host\u0000", "."])
+    assert.equal(canonicalOf(text), undefined, JSON.stringify(text));
 });
 
 const ipv6 = fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 0xffff })), { minLength: 8, maxLength: 8 });
 
 /** Some spelling of the groups: any case, padding, and any run of zeros folded. */
-const spelled = fc.tuple(ipv6, fc.boolean(), fc.boolean(), fc.nat(7), fc.nat(8)).map(([groups, upper, padded, from, length]) => {
-  const words = groups.map((group) => group.toString(16).padStart(padded ? 4 : 1, "0"));
-  const to = Math.min(8, from + length);
-  const folds = length > 1 && groups.slice(from, to).every((group) => group === 0);
-  const text = folds ? `${words.slice(0, from).join(":")}::${words.slice(to).join(":")}` : words.join(":");
-  return { groups, text: upper ? text.toUpperCase() : text };
-});
+const spelled = fc
+  .tuple(ipv6, fc.boolean(), fc.boolean(), fc.nat(7), fc.nat(8))
+  .map(([groups, upper, padded, from, length]) => {
+    const words = groups.map((group) => group.toString(16).padStart(padded ? 4 : 1, "0"));
+    const to = Math.min(8, from + length);
+    const folds = length > 1 && groups.slice(from, to).every((group) => group === 0);
+    const text = folds ? `${words.slice(0, from).join(":")}::${words.slice(to).join(":")}` : words.join(":");
+    return { groups, text: upper ? text.toUpperCase() : text };
+  });
 
 test("equal IPv6 addresses meet in one spelling, whatever their spelling was", () => {
   fc.assert(
@@ -67,7 +70,15 @@ test("equal IPv6 addresses meet in one spelling, whatever their spelling was", (
 test("reading a canonical spelling gives it back, for addresses, names and any other text", () => {
   const label = fc.stringMatching(/^[A-Za-z0-9_ü☃-]{1,12}$/);
   const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join("."));
-  const any = fc.oneof(spelled.map(({ text }) => text), fc.ipV4(), fc.ipV4Extended(), fc.domain(), name, fc.string(), fc.string({ unit: "grapheme" }));
+  const any = fc.oneof(
+    spelled.map(({ text }) => text),
+    fc.ipV4(),
+    fc.ipV4Extended(),
+    fc.domain(),
+    name,
+    fc.string(),
+    fc.string({ unit: "grapheme" }),
+  );
   fc.assert(
     fc.property(any, (text) => {
       const canonical = canonicalOf(text);

@@ -14,8 +14,12 @@ const numeric = /^(?:\d+|0x[0-9a-f]*)$/;
  * spelling gives it back.
  */
 export function readDeviceAddress(text: string): DeviceAddress {
-  if (/[\s/?#@\\%[\]]/.test(text)) return refused("No port, scheme, prefix length, brackets, zone id or spaces may stand in the address.");
-  if (text.includes(":")) return isIP(text) === 6 ? readIpv6(text) : refused("Neither a host name nor an IPv6 address; a port has no place here.");
+  if (/[\s/?#@\\%[\]]/.test(text))
+    return refused("No port, scheme, prefix length, brackets, zone id or spaces may stand in the address.");
+  if (text.includes(":"))
+    return isIP(text) === 6
+      ? readIpv6(text)
+      : refused("Neither a host name nor an IPv6 address; a port has no place here.");
   if (isIP(text) === 4) return hostOnly(text);
   return readName(text);
 }
@@ -42,8 +46,10 @@ function readName(text: string): DeviceAddress {
   // IDN mapping reads full-width digits and the like as an IPv4 address, which has one spelling only.
   const name = isIP(ascii) === 0 ? ascii.replace(/\.$/, "") : "";
   const labels = name.split(".");
-  if (numeric.test(labels.at(-1)!)) return refused("A last label of digits needs an IPv4 address: four decimal parts without leading zeros.");
-  if (name.length > 253 || !labels.every((part) => label.test(part))) return refused("Must be an IPv4 or IPv6 address or a host name.");
+  if (numeric.test(labels.at(-1)!))
+    return refused("A last label of digits needs an IPv4 address: four decimal parts without leading zeros.");
+  if (name.length > 253 || !labels.every((part) => label.test(part)))
+    return refused("Must be an IPv4 or IPv6 address or a host name.");
   return { ok: true, address: name };
 }
 

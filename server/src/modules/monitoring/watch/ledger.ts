@@ -9,7 +9,15 @@ import type { Context } from "#kernel/contract";
 import { drawNumericIds } from "../numeric-id.ts";
 import type { DeviceInterface } from "../probe/device-interface.ts";
 import {
-  holderOfName, insertDrawnWatches, interfaceLists, lockLocations, lockWatches, parkWatches, type Spot, updateWatches, type Writable,
+  holderOfName,
+  insertDrawnWatches,
+  interfaceLists,
+  lockLocations,
+  lockWatches,
+  parkWatches,
+  type Spot,
+  updateWatches,
+  type Writable,
 } from "./rows.ts";
 import { tellCreated, tellDeleted, tellUpdated } from "./watch-news.ts";
 import type { WatchFull } from "./watch-state.ts";
@@ -30,7 +38,8 @@ type Step = { kind: "created" | "updated" | "deleted"; before: WatchFull | null;
 
 export type Ledger = Awaited<ReturnType<typeof openLedger>>;
 
-const keyOf = (locationId: string, name: string) => `${locationId} ${name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())}`;
+const keyOf = (locationId: string, name: string) =>
+  `${locationId} ${name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())}`;
 const isLiving = (entry: Entry | undefined): entry is Entry => entry !== undefined && entry.row.deleted_at === null;
 
 export async function openLedger(ctx: Context, named: Named) {
@@ -64,15 +73,26 @@ export async function openLedger(ctx: Context, named: Named) {
   if (named.ids.length > 0) add(await lockWatches(ctx, { ids: named.ids }));
   if (named.references.length > 0) add(await lockWatches(ctx, { references: named.references }));
   for (const spot of await lockLocations(ctx, named.locationIds)) spots.set(spot.id, spot);
-  const asked = named.names.filter(([location]) => spots.has(location)).map(([location, name]) => [location, keyOf("", name).slice(1)] as [string, string]);
+  const asked = named.names
+    .filter(([location]) => spots.has(location))
+    .map(([location, name]) => [location, keyOf("", name).slice(1)] as [string, string]);
   if (asked.length > 0) add(await lockWatches(ctx, { names: asked }));
-  for (const [location, name] of asked) if (!holders.has(keyOf(location, name))) holders.set(keyOf(location, name), null);
-  const lists: ReadonlyMap<string, DeviceInterface[]> = named.interfaces ? await interfaceLists(ctx, [...entries.keys()]) : new Map();
+  for (const [location, name] of asked)
+    if (!holders.has(keyOf(location, name))) holders.set(keyOf(location, name), null);
+  const lists: ReadonlyMap<string, DeviceInterface[]> = named.interfaces
+    ? await interfaceLists(ctx, [...entries.keys()])
+    : new Map();
 
   /** Names that change hands: an update would meet the old holder's row before that one has given its name up. */
   function handedOver(changed: readonly Entry[]): string[] {
-    const held = new Map(changed.filter(({ stored }) => stored!.deleted_at === null).map(({ stored }) => [keyOf(stored!.location_id, stored!.name), stored!.id]));
-    const taken = changed.filter(isLiving).map(({ row }) => ({ id: row.id, holder: held.get(keyOf(row.location_id, row.name)) }));
+    const held = new Map(
+      changed
+        .filter(({ stored }) => stored!.deleted_at === null)
+        .map(({ stored }) => [keyOf(stored!.location_id, stored!.name), stored!.id]),
+    );
+    const taken = changed
+      .filter(isLiving)
+      .map(({ row }) => ({ id: row.id, holder: held.get(keyOf(row.location_id, row.name)) }));
     return taken.flatMap(({ id, holder }) => (holder && holder !== id ? [holder] : []));
   }
 
@@ -117,15 +137,29 @@ export async function openLedger(ctx: Context, named: Named) {
         const parked = handedOver(changed);
         if (parked.length > 0) await parkWatches(ctx, parked);
         const stale = changed.filter(({ dropsInterfaces }) => dropsInterfaces).map(({ row }) => row.id);
-        await updateWatches(ctx, changed.map(({ row }) => row), stale);
+        await updateWatches(
+          ctx,
+          changed.map(({ row }) => row),
+          stale,
+        );
       }
       if (made.length > 0) {
-        const numbers = await drawNumericIds(ctx, made.map(({ row }) => ({ tenantId: row.tenant_id, id: row.id })));
+        const numbers = await drawNumericIds(
+          ctx,
+          made.map(({ row }) => ({ tenantId: row.tenant_id, id: row.id })),
+        );
         for (const { row } of made) row.numeric_id = numbers.get(row.id)!;
         for (const { before, row } of steps) {
-          for (const state of [before, row]) if (state && numbers.has(state.id)) state.numeric_id = numbers.get(state.id)!;
+          for (const state of [before, row])
+            if (state && numbers.has(state.id)) state.numeric_id = numbers.get(state.id)!;
         }
-        if ((await insertDrawnWatches(ctx, made.map(({ row }) => row))) < made.length) throw new NameTakenMeanwhile();
+        if (
+          (await insertDrawnWatches(
+            ctx,
+            made.map(({ row }) => row),
+          )) < made.length
+        )
+          throw new NameTakenMeanwhile();
       }
       for (const { kind, before, row, fields } of steps) {
         if (kind === "created") tellCreated(ctx, row, fields);

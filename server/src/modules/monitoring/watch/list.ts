@@ -7,8 +7,8 @@ import { holds, lacking, reachOf } from "#kernel/principal";
 import { invalid } from "#kernel/problem";
 import { anyOf, id, oneOf, text } from "#kernel/schema";
 import { inActing } from "#kernel/wall";
-import { treeFilters } from "../folder/schema.ts";
 import { anyHolds, listFaults } from "../filter.ts";
+import { treeFilters } from "../folder/schema.ts";
 import { filterFaults } from "../reference.ts";
 import { homePlace, rootFolderOf, viewOf, visibleFolders, visibleLocations, visibleWatches } from "../scope.ts";
 import { monitoring } from "../tables.ts";
@@ -70,9 +70,11 @@ export async function listWatches(ctx: Context, query: WatchQuery) {
   if (query.status?.includes("pending") && !holds(ctx.who, "pending.read")) throw lacking("pending.read");
   await checkReferences(ctx, query);
   const living = livingConditions(query);
-  const which = query.includeDeleted === true && living.length === 0 && query.customerReference === undefined ? "all" : "living";
+  const which =
+    query.includeDeleted === true && living.length === 0 && query.customerReference === undefined ? "all" : "living";
   let rows = listedWatches(ctx, which);
-  for (const condition of [...living, ...sharedConditions(query), ...(await placeConditions(ctx, query))]) rows = rows.where(condition);
+  for (const condition of [...living, ...sharedConditions(query), ...(await placeConditions(ctx, query))])
+    rows = rows.where(condition);
   const view = viewOf(ctx.who);
   const siteOf = createSiteLoader(ctx);
   return readPage(ctx, query, {
@@ -97,7 +99,10 @@ function listedWatches(ctx: Context, which: "living" | "all"): SelectQueryBuilde
   const pending = reachOf(who, "pending.read");
   const isWhole = reachOf(who, "watch.read").all && (pending.all || !holds(who, "pending.read"));
   if (!isWhole) return visibleWatches(ctx, "watch.read", which).select(watchColumns);
-  let rows = monitoring.selectFrom("monitoring.watch as w").select(watchColumns).where(inActing(who, sql.ref("w.tenant_id")));
+  let rows = monitoring
+    .selectFrom("monitoring.watch as w")
+    .select(watchColumns)
+    .where(inActing(who, sql.ref("w.tenant_id")));
   if (which === "living") rows = rows.where("w.deleted_at", "is", null);
   if (!pending.all) rows = rows.where("w.status", "<>", "pending");
   return rows;
@@ -119,13 +124,18 @@ function createSiteLoader(ctx: Context): (locationId: string) => Promise<Site> {
 async function checkReferences(ctx: Context, query: WatchQuery): Promise<void> {
   const { locationId, folderId, deviceAddress, updatedSince } = query;
   const faults = await listFaults(ctx, query, [
-    filterFaults("locationId", "loc", locationId, (ids) => ctx.db.rows(visibleLocations(ctx).select("l.id").where("l.id", "in", ids))),
-    filterFaults("folderId", "fld", folderId, (ids) => ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids))),
+    filterFaults("locationId", "loc", locationId, (ids) =>
+      ctx.db.rows(visibleLocations(ctx).select("l.id").where("l.id", "in", ids)),
+    ),
+    filterFaults("folderId", "fld", folderId, (ids) =>
+      ctx.db.rows(visibleFolders(ctx).select("f.id").where("f.id", "in", ids)),
+    ),
   ]);
   const address = deviceAddress ? readDeviceAddress(deviceAddress) : null;
   if (address?.ok === false) faults.push({ parameter: "deviceAddress", rule: "format", message: address.message });
   // A leap second has the form of a time, but JavaScript knows no such instant.
-  if (updatedSince && Number.isNaN(Date.parse(updatedSince))) faults.push({ parameter: "updatedSince", rule: "format", message: "No such time." });
+  if (updatedSince && Number.isNaN(Date.parse(updatedSince)))
+    faults.push({ parameter: "updatedSince", rule: "format", message: "No such time." });
   if (faults.length > 0) throw invalid(faults);
 }
 
@@ -133,7 +143,8 @@ async function checkReferences(ctx: Context, query: WatchQuery): Promise<void> {
 function livingConditions(query: WatchQuery): Condition[] {
   const conditions: Condition[] = [];
   const same = (column: string, value: string | undefined) => {
-    if (value !== undefined) conditions.push(value === "" ? sql`${sql.ref(column)} is null` : sql`${sql.ref(column)} = ${value}`);
+    if (value !== undefined)
+      conditions.push(value === "" ? sql`${sql.ref(column)} is null` : sql`${sql.ref(column)} = ${value}`);
   };
   const among = (column: string, values: readonly unknown[] | undefined) => {
     if (values) conditions.push(sql`${sql.ref(column)} = any(${values})`);
@@ -167,7 +178,9 @@ function canonical(text: string): string {
 /** The wanted value, or any name of the interface that it was found to be. */
 function onInterface(value: string): Condition {
   if (value === "") return sql`w.interface_match is null`;
-  const names = ["ifName", "ifDescr", "ifAlias", "ifIndex"].map((name) => sql`w.interface_resolved ->> ${sql.lit(name)} = ${value}`);
+  const names = ["ifName", "ifDescr", "ifAlias", "ifIndex"].map(
+    (name) => sql`w.interface_resolved ->> ${sql.lit(name)} = ${value}`,
+  );
   return sql`(w.interface_value = ${value} or ${sql.join(names, sql` or `)})`;
 }
 
@@ -179,7 +192,8 @@ function sharedConditions({ name, numericId, locationId, tenantId, updatedSince 
   if (locationId) conditions.push(sql`w.location_id = any(${locationId})`);
   if (tenantId) conditions.push(sql`w.tenant_id = any(${tenantId})`);
   // Years that PostgreSQL cannot read lie before anything that changed.
-  if (updatedSince && Date.parse(updatedSince) > 0) conditions.push(sql`w.changed_at >= ${new Date(updatedSince)}::timestamptz`);
+  if (updatedSince && Date.parse(updatedSince) > 0)
+    conditions.push(sql`w.changed_at >= ${new Date(updatedSince)}::timestamptz`);
   return conditions;
 }
 

@@ -4,16 +4,25 @@ import { violates } from "#kernel/db";
 import { isId, newId } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { lacking } from "#kernel/principal";
-import { type Fault, notFound, type Problem, problem, refuse, referenceNotFound } from "#kernel/problem";
+import { type Fault, notFound, type Problem, problem, referenceNotFound, refuse } from "#kernel/problem";
 import { findOrMakePlace } from "../place/place.ts";
 import type { DeviceInterface } from "../probe/device-interface.ts";
 import { idFault } from "../reference.ts";
 import { viewOf } from "../scope.ts";
 import { tenantBorder } from "../tree.ts";
 import {
-  findWatch, holderOfName, insertWatch, interfaceLists, lockLocations, lockWatch, newNumericId, seesWatch, type Spot, updateWatches,
+  findWatch,
+  holderOfName,
+  insertWatch,
+  interfaceLists,
+  lockLocations,
+  lockWatch,
+  newNumericId,
+  type Spot,
+  seesWatch,
+  updateWatches,
 } from "./rows.ts";
-import { type NewWatch, supportedTypes, knownTypes, Watch, type WatchChange, type WatchType } from "./schema.ts";
+import { knownTypes, type NewWatch, supportedTypes, Watch, type WatchChange, type WatchType } from "./schema.ts";
 import { auditFields, blankWatch, invalidWatch, type Merged, mergeWatch, sealInto } from "./watch-change.ts";
 import { tellCreated, tellDeleted, tellUpdated } from "./watch-news.ts";
 import { type Site, type StoredWatch, type WatchFull, watchOf } from "./watch-state.ts";
@@ -34,7 +43,8 @@ export function placeFaults(body: NewWatch): Fault[] {
     return [{ pointer: "/place", rule: "oneOf", message: "Either locationId or place is stated, not both." }];
   }
   if (body.place) return [];
-  if (body.locationId === undefined) return [{ pointer: "/locationId", rule: "required", message: "locationId or place is missing." }];
+  if (body.locationId === undefined)
+    return [{ pointer: "/locationId", rule: "required", message: "locationId or place is missing." }];
   const fault = idFault("loc", body.locationId, { pointer: "/locationId" });
   return fault ? [fault] : [];
 }
@@ -81,7 +91,14 @@ export function warnOfCommunity(ctx: Pick<Context, "warn">, snmp: Merged["snmp"]
 }
 
 /** The part of a location that a watch shows. */
-export function siteOf({ location_name, time_zone, path_ids, path_names, effective_reference, effective_reference_folder_id }: Site): Site {
+export function siteOf({
+  location_name,
+  time_zone,
+  path_ids,
+  path_names,
+  effective_reference,
+  effective_reference_folder_id,
+}: Site): Site {
   return { location_name, time_zone, path_ids, path_names, effective_reference, effective_reference_folder_id };
 }
 
@@ -95,7 +112,10 @@ export function unusableSpot(spot: Spot | undefined): Problem {
   return spot ? lacking("watch.write") : invalidWatch([referenceNotFound({ pointer: "/locationId" })]);
 }
 
-export async function nameTaken(ctx: Context, row: Pick<StoredWatch, "tenant_id" | "location_id" | "name">): Promise<Problem> {
+export async function nameTaken(
+  ctx: Context,
+  row: Pick<StoredWatch, "tenant_id" | "location_id" | "name">,
+): Promise<Problem> {
   const existingId = await holderOfName(ctx, row);
   return refuse(watchNameTaken, existingId ? { members: { existingId } } : {});
 }
@@ -129,7 +149,13 @@ export type Changed = Merged & { fields: AuditField[] };
  * A watch as a change makes it: merged, allowed, moved, sealed and stamped; `fields` is empty where nothing changed.
  * `spot` is the location that it moves to, undefined where the caller sees none of this id.
  */
-export async function mergeChange(ctx: Context, before: WatchFull, change: WatchChange, interfaces: readonly DeviceInterface[] | undefined, spot: Spot | undefined): Promise<Changed> {
+export async function mergeChange(
+  ctx: Context,
+  before: WatchFull,
+  change: WatchChange,
+  interfaces: readonly DeviceInterface[] | undefined,
+  spot: Spot | undefined,
+): Promise<Changed> {
   const { locationId: _, ...patch } = change;
   const merged = mergeWatch(ctx, before, patch, interfaces);
   const { row, snmp } = merged;
@@ -137,7 +163,8 @@ export async function mergeChange(ctx: Context, before: WatchFull, change: Watch
   const faults = wrongId ? [...merged.faults, wrongId] : merged.faults;
   if (faults.length > 0) throw invalidWatch(faults);
   if (isMove(before, change)) moveTo(row, spot);
-  if (row.group_name !== null && row.group_name !== before.group_name && row.status !== "pending") throw refuse(watchNotPending);
+  if (row.group_name !== null && row.group_name !== before.group_name && row.status !== "pending")
+    throw refuse(watchNotPending);
   const fields = auditFields(before, row, snmp);
   if (fields.length > 0) {
     stamp(ctx, before, row);
@@ -162,7 +189,9 @@ async function lockForWriting(ctx: Context, id: string): Promise<WatchFull> {
 }
 
 function stamp(ctx: Pick<Context, "now" | "who">, before: WatchFull, row: WatchFull): void {
-  row.updated_at = row.changed_at = new Date(Math.max(ctx.now.getTime(), before.updated_at.getTime(), before.changed_at.getTime()));
+  row.updated_at = row.changed_at = new Date(
+    Math.max(ctx.now.getTime(), before.updated_at.getTime(), before.changed_at.getTime()),
+  );
   row.updated_by = ctx.who.actor.id;
 }
 
@@ -198,19 +227,37 @@ export function buryWatch(ctx: Pick<Context, "now" | "who">, before: WatchFull):
   if (before.status === "active") throw refuse(watchIsActive);
   const row: WatchFull = {
     ...before,
-    description: null, product_type: null, reference: null, customer_reference: null, device_address: null, snmp: null, snmp_sealed: null,
-    interface_match: null, interface_value: null, interface_resolved: null, group_name: null,
+    description: null,
+    product_type: null,
+    reference: null,
+    customer_reference: null,
+    device_address: null,
+    snmp: null,
+    snmp_sealed: null,
+    interface_match: null,
+    interface_value: null,
+    interface_resolved: null,
+    group_name: null,
   };
   stamp(ctx, before, row);
   return { ...row, deleted_at: row.updated_at, deleted_by: row.updated_by };
 }
 
-const suggestions: Record<string, [number, number]> = { Bearer: [100_000, 100_000], ADSL: [24_000, 1_400], SDSL: [2_048, 2_048] };
+const suggestions: Record<string, [number, number]> = {
+  Bearer: [100_000, 100_000],
+  ADSL: [24_000, 1_400],
+  SDSL: [2_048, 2_048],
+};
 
 /** All types of watch, the supported ones first. */
 export function listWatchTypes(): WatchType[] {
   return knownTypes.map((watchType) => {
     const [suggestedInKbps = null, suggestedOutKbps = null] = suggestions[watchType] ?? [];
-    return { watchType, supported: (supportedTypes as readonly string[]).includes(watchType), suggestedInKbps, suggestedOutKbps };
+    return {
+      watchType,
+      supported: (supportedTypes as readonly string[]).includes(watchType),
+      suggestedInKbps,
+      suggestedOutKbps,
+    };
   });
 }

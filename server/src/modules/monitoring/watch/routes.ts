@@ -1,5 +1,5 @@
-import { Reply, route } from "#kernel/contract";
 import { bulkRefused } from "#kernel/bulk";
+import { Reply, route } from "#kernel/contract";
 import { listOf } from "#kernel/page";
 import { placeEvents } from "../events.ts";
 import { pathAmbiguous } from "../place/place.ts";
@@ -8,7 +8,14 @@ import { BulkWatches, BulkWatchesReply, bulkWatches, matchAmbiguous } from "./bu
 import { watchCreated, watchDeleted, watchEvents, watchUpdated } from "./events.ts";
 import { listWatches, WatchList, WatchQuery } from "./list.ts";
 import {
-  createWatch, deleteWatch, getWatch, listWatchTypes, updateWatch, watchIsActive, watchNameTaken, watchNotPending,
+  createWatch,
+  deleteWatch,
+  getWatch,
+  listWatchTypes,
+  updateWatch,
+  watchIsActive,
+  watchNameTaken,
+  watchNotPending,
 } from "./operations.ts";
 import { NewWatch, Watch, WatchChange, WatchType } from "./schema.ts";
 import { watchTypeNotSupported } from "./watch-change.ts";
@@ -50,7 +57,16 @@ export const watchRoutes = [
     emits: [...watchEvents, ...placeEvents],
     body: BulkWatches,
     replies: { 200: BulkWatchesReply },
-    problems: [bulkRefused, watchNameTaken, tenantBorder, watchNotPending, watchIsActive, matchAmbiguous, pathAmbiguous, watchTypeNotSupported],
+    problems: [
+      bulkRefused,
+      watchNameTaken,
+      tenantBorder,
+      watchNotPending,
+      watchIsActive,
+      matchAmbiguous,
+      pathAmbiguous,
+      watchTypeNotSupported,
+    ],
     run: (ctx, { body }) => bulkWatches(ctx, body),
   }),
   route({

@@ -10,13 +10,43 @@ import { monitoring, type WatchRow } from "../tables.ts";
 import type { Site, StoredWatch, WatchFull, WatchSeen } from "./watch-state.ts";
 
 const columns = {
-  tenant_id: "text", id: "text", numeric_id: "integer", name: "text", location_id: "text", description: "text", watch_type: "text",
-  product_type: "text", reference: "text", customer_reference: "text", access_in_kbps: "integer", access_out_kbps: "integer",
-  tier_in_kbps: "integer", tier_out_kbps: "integer", device_address: "text", snmp: "jsonb", interface_match: "text",
-  interface_value: "text", interface_resolved: "jsonb", polling_minutes: "smallint", site_link: "boolean", dormant: "boolean",
-  group_name: "text", status: "text", test_state: "text", test_reason: "text", tested_at: "timestamptz", activated_at: "timestamptz",
-  activated_by: "text", disabled_at: "timestamptz", created_at: "timestamptz", created_by: "text", updated_at: "timestamptz",
-  updated_by: "text", changed_at: "timestamptz", deleted_at: "timestamptz", deleted_by: "text",
+  tenant_id: "text",
+  id: "text",
+  numeric_id: "integer",
+  name: "text",
+  location_id: "text",
+  description: "text",
+  watch_type: "text",
+  product_type: "text",
+  reference: "text",
+  customer_reference: "text",
+  access_in_kbps: "integer",
+  access_out_kbps: "integer",
+  tier_in_kbps: "integer",
+  tier_out_kbps: "integer",
+  device_address: "text",
+  snmp: "jsonb",
+  interface_match: "text",
+  interface_value: "text",
+  interface_resolved: "jsonb",
+  polling_minutes: "smallint",
+  site_link: "boolean",
+  dormant: "boolean",
+  group_name: "text",
+  status: "text",
+  test_state: "text",
+  test_reason: "text",
+  tested_at: "timestamptz",
+  activated_at: "timestamptz",
+  activated_by: "text",
+  disabled_at: "timestamptz",
+  created_at: "timestamptz",
+  created_by: "text",
+  updated_at: "timestamptz",
+  updated_by: "text",
+  changed_at: "timestamptz",
+  deleted_at: "timestamptz",
+  deleted_by: "text",
 } satisfies Record<Exclude<keyof WatchRow, "snmp_sealed">, string>;
 const stored = { ...columns, snmp_sealed: "text" };
 const names = Object.keys(columns) as (keyof typeof columns)[];
@@ -24,7 +54,14 @@ const storedNames = Object.keys(stored) as (keyof typeof stored)[];
 
 /** Columns of `w` as a watch is read, without its secrets. */
 export const watchColumns = names.map((name) => `w.${name}` as const);
-const site = ["l.name as location_name", "l.time_zone", "f.path_ids", "f.path_names", "f.effective_reference", "f.effective_reference_folder_id"] as const;
+const site = [
+  "l.name as location_name",
+  "l.time_zone",
+  "f.path_ids",
+  "f.path_names",
+  "f.effective_reference",
+  "f.effective_reference_folder_id",
+] as const;
 /** The same with its place, for a query over `w`, `l` and `f`. */
 export const selectWatch = [...watchColumns, ...site] as const;
 
@@ -46,7 +83,11 @@ const readOne = hot<{ id: string; acting: string; pending: boolean }, WatchSeen>
     .where(sql<boolean>`(w.status <> 'pending' or ${p.pending}::boolean)`),
 );
 const lockOne = hot<{ id: string; acting: string }, WatchFull>("monitoring_watch_lock", (p) =>
-  everywhere().select([...selectWatch, "w.snmp_sealed"]).where("w.id", "=", p.id).where(below("w.tenant_id", p.acting)).forUpdate("w"),
+  everywhere()
+    .select([...selectWatch, "w.snmp_sealed"])
+    .where("w.id", "=", p.id)
+    .where(below("w.tenant_id", p.acting))
+    .forUpdate("w"),
 );
 
 const sitesById = hot<{ ids: string[] }, Site & { id: string }>("monitoring_watch_sites", (p) =>
@@ -75,7 +116,9 @@ export function findWatch(ctx: Context, id: string): Promise<WatchSeen | undefin
 /** A watch on which the caller may use `permission`, locked until the transaction ends. */
 export function lockWatch(ctx: Context, id: string, permission: Permission): Promise<WatchFull | undefined> {
   if (reachOf(ctx.who, permission).all) return ctx.db.first(lockOne({ id, acting: ctx.who.acting.id }));
-  const rows = visibleWatches(ctx, permission).select([...selectWatch, "w.snmp_sealed"]).where("w.id", "=", id);
+  const rows = visibleWatches(ctx, permission)
+    .select([...selectWatch, "w.snmp_sealed"])
+    .where("w.id", "=", id);
   return ctx.db.first(rows.forUpdate("w")) as Promise<WatchFull | undefined>;
 }
 
@@ -83,7 +126,10 @@ export function lockWatch(ctx: Context, id: string, permission: Permission): Pro
 export type Writable = WatchFull & { writable: boolean };
 
 /** Every watch that the caller sees and that `which` names by id, name at a location, or reference; locked, tombstones by id only. */
-export function lockWatches(ctx: Context, which: { ids: readonly string[] } | { names: readonly [string, string][] } | { references: readonly string[] }): Promise<Writable[]> {
+export function lockWatches(
+  ctx: Context,
+  which: { ids: readonly string[] } | { names: readonly [string, string][] } | { references: readonly string[] },
+): Promise<Writable[]> {
   const seen = holds(ctx.who, "watch.read") ? "watch.read" : "watch.write";
   let rows = visibleWatches(ctx, seen, "ids" in which ? "all" : "living")
     .select([...selectWatch, "w.snmp_sealed", allowsOnLocation(ctx, "watch.write").as("writable")])
@@ -96,7 +142,9 @@ export function lockWatches(ctx: Context, which: { ids: readonly string[] } | { 
     // The locations alone first: they have an index that row security lets a query use.
     rows = rows
       .where(sql<boolean>`w.location_id = any(${[...new Set(locations)]})`)
-      .where(sql<boolean>`(w.location_id, lower(w.name)) in (select * from unnest(${locations}::text[], ${lowerNames}::text[]))`);
+      .where(
+        sql<boolean>`(w.location_id, lower(w.name)) in (select * from unnest(${locations}::text[], ${lowerNames}::text[]))`,
+      );
   }
   return ctx.db.rows(rows) as Promise<Writable[]>;
 }
@@ -122,19 +170,31 @@ export function lockLocations(ctx: Context, ids: readonly string[]): Promise<Spo
 
 /** Whether the caller sees a watch at all, removed ones too. */
 export async function seesWatch(ctx: Context, id: string, which: "living" | "all"): Promise<boolean> {
-  return (await ctx.db.first(visibleWatches(ctx, "watch.read", which).select("w.id").where("w.id", "=", id))) !== undefined;
+  return (
+    (await ctx.db.first(visibleWatches(ctx, "watch.read", which).select("w.id").where("w.id", "=", id))) !== undefined
+  );
 }
 
 /** The id of the watch that has a name at a location, ASCII case ignored. */
-export async function holderOfName(ctx: Context, row: Pick<StoredWatch, "tenant_id" | "location_id" | "name">): Promise<string | undefined> {
+export async function holderOfName(
+  ctx: Context,
+  row: Pick<StoredWatch, "tenant_id" | "location_id" | "name">,
+): Promise<string | undefined> {
   const holder = await ctx.db.first(
-    query<{ id: string }>(sql`select id from monitoring.watch where tenant_id = ${row.tenant_id} and location_id = ${row.location_id}
+    query<{
+      id: string;
+    }>(sql`select id from monitoring.watch where tenant_id = ${row.tenant_id} and location_id = ${row.location_id}
       and lower(name) = lower(${row.name}) and deleted_at is null`),
   );
   return holder?.id;
 }
 
-const record = (of: Record<string, string>) => sql.raw(Object.entries(of).map(([name, type]) => `${name} ${type}`).join(", "));
+const record = (of: Record<string, string>) =>
+  sql.raw(
+    Object.entries(of)
+      .map(([name, type]) => `${name} ${type}`)
+      .join(", "),
+  );
 const list = (of: readonly string[], prefix = "") => sql.raw(of.map((name) => prefix + name).join(", "));
 
 type Inserted = Site & { id: string; tenant_id: string; numbers: number[]; made: string[] };
@@ -163,8 +223,9 @@ const insertion = (rows: string, locationIds: readonly string[], wall: RawBuilde
     )
     select p.*, array(select numeric_id from number) as numbers, array(select id from made) as made from place p`);
 
-const insertAnywhere = hot<{ rows: string; locationIds: string[]; acting: string }, Inserted>("monitoring_insert_watches", (p) =>
-  insertion(p.rows, p.locationIds, below("l.tenant_id", p.acting)),
+const insertAnywhere = hot<{ rows: string; locationIds: string[]; acting: string }, Inserted>(
+  "monitoring_insert_watches",
+  (p) => insertion(p.rows, p.locationIds, below("l.tenant_id", p.acting)),
 );
 
 /** A number to try for a new watch; see numeric-id.ts. */
@@ -176,7 +237,8 @@ export function newNumericId(): number {
 export function insertWatch(ctx: Context, row: StoredWatch): Promise<Inserted | undefined> {
   const [rows, locationIds] = [JSON.stringify([bareOf(row)]), [row.location_id]];
   const { who } = ctx;
-  if (reachOf(who, "watch.write").all) return ctx.db.first(insertAnywhere({ rows, locationIds, acting: who.acting.id }));
+  if (reachOf(who, "watch.write").all)
+    return ctx.db.first(insertAnywhere({ rows, locationIds, acting: who.acting.id }));
   return ctx.db.first(insertion(rows, locationIds, allowsOnLocation(ctx, "watch.write")));
 }
 
@@ -213,7 +275,11 @@ const updateAll = hot<{ rows: string; stale: string[] }, never>("monitoring_upda
     update monitoring.watch w set ${sql.raw(changing.map((name) => `${name} = g.${name}`).join(", "))} from given g where w.id = g.id`),
 );
 
-export async function updateWatches(ctx: Context, rows: readonly StoredWatch[], stale: readonly string[]): Promise<void> {
+export async function updateWatches(
+  ctx: Context,
+  rows: readonly StoredWatch[],
+  stale: readonly string[],
+): Promise<void> {
   await ctx.db.run(updateAll({ rows: JSON.stringify(rows.map(bareOf)), stale: [...stale] }));
 }
 
@@ -226,7 +292,11 @@ function bareOf(row: StoredWatch): Record<string, unknown> {
 export async function interfaceLists(ctx: Context, ids: readonly string[]) {
   if (ids.length === 0) return new Map<string, never>();
   const rows = await ctx.db.rows(
-    monitoring.selectFrom("monitoring.watch_test").select(["watch_id", "interfaces"]).where("watch_id", "in", [...ids]).where("interfaces", "is not", null),
+    monitoring
+      .selectFrom("monitoring.watch_test")
+      .select(["watch_id", "interfaces"])
+      .where("watch_id", "in", [...ids])
+      .where("interfaces", "is not", null),
   );
   return new Map(rows.map((row) => [row.watch_id, row.interfaces!]));
 }

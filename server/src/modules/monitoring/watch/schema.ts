@@ -5,8 +5,22 @@ import { tombstoneOf } from "../tombstone.ts";
 
 export const supportedTypes = ["Bearer", "ADSL", "SDSL"] as const;
 const laterTypes = [
-  "VLAN", "Multilink", "Traffic Class", "Tunnel", "Wireless Access Point", "Cellular", "Nbar", "Flow", "LAN Switch",
-  "Http Server", "ICMP Echo", "MOS Test", "Precision Delay", "TCP Connect", "UDP Echo", "Device Status",
+  "VLAN",
+  "Multilink",
+  "Traffic Class",
+  "Tunnel",
+  "Wireless Access Point",
+  "Cellular",
+  "Nbar",
+  "Flow",
+  "LAN Switch",
+  "Http Server",
+  "ICMP Echo",
+  "MOS Test",
+  "Precision Delay",
+  "TCP Connect",
+  "UDP Echo",
+  "Device Status",
 ] as const;
 export const knownTypes = [...supportedTypes, ...laterTypes] as const;
 
@@ -14,10 +28,21 @@ export const statuses = ["pending", "active", "disabled"] as const;
 export const testStates = ["untested", "inProgress", "successful", "failed", "interfaceIssue"] as const;
 export const interfaceMatches = ["ifName", "ifDescr", "ifAlias", "ifIndex"] as const;
 export const blockerCodes = [
-  "device_address_missing", "snmp_missing", "not_tested", "test_in_progress", "test_failed", "interface_missing",
-  "interface_gone", "interface_ambiguous",
+  "device_address_missing",
+  "snmp_missing",
+  "not_tested",
+  "test_in_progress",
+  "test_failed",
+  "interface_missing",
+  "interface_gone",
+  "interface_ambiguous",
 ] as const;
-export const warningCodes = ["tier_above_access", "counter32_on_fast_line", "interface_by_index", "snmp_weak_crypto"] as const;
+export const warningCodes = [
+  "tier_above_access",
+  "counter32_on_fast_line",
+  "interface_by_index",
+  "snmp_weak_crypto",
+] as const;
 
 const authProtocols = ["MD5", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512"] as const;
 const privProtocols = ["DES", "AES-128", "AES-256", "AES-256-C"] as const;
@@ -25,10 +50,21 @@ const securityLevels = ["noAuthNoPriv", "authNoPriv", "authPriv"] as const;
 const versions = ["v1", "v2c", "v3"] as const;
 
 function printable(min: number, max: number, options: Record<string, unknown> = {}) {
-  return Type.String({ minLength: min, maxLength: max, pattern: "^[ -~]*$", "x-pattern": "Printable ASCII characters only.", ...options });
+  return Type.String({
+    minLength: min,
+    maxLength: max,
+    pattern: "^[ -~]*$",
+    "x-pattern": "Printable ASCII characters only.",
+    ...options,
+  });
 }
 
-const kbps = Type.Integer({ minimum: 1, maximum: 1_000_000_000, description: "Thousands of bits a second.", examples: [80_000] });
+const kbps = Type.Integer({
+  minimum: 1,
+  maximum: 1_000_000_000,
+  description: "Thousands of bits a second.",
+  examples: [80_000],
+});
 const name = Type.String({
   minLength: 1,
   maxLength: 100,
@@ -90,7 +126,10 @@ const NewSnmp = object(
   serverOfSnmp,
 );
 /** Merged into the stored settings, secrets included. */
-const SnmpChange = object({ version: Type.Optional(nullable(oneOf(versions))), ...optional(clearable(snmpFields)) }, serverOfSnmp);
+const SnmpChange = object(
+  { version: Type.Optional(nullable(oneOf(versions))), ...optional(clearable(snmpFields)) },
+  serverOfSnmp,
+);
 
 function optional<F extends Record<string, TSchema>>(fields: F) {
   return Object.fromEntries(Object.entries(fields).map(([key, schema]) => [key, Type.Optional(schema)])) as {
@@ -105,7 +144,10 @@ function clearable<F extends Record<string, TSchema>>(fields: F) {
 }
 
 const Blocker = oneOf(blockerCodes);
-const Warning = object({ code: oneOf(warningCodes), pointer: Type.String(), message: Type.String() }, { title: "WatchWarning" });
+const Warning = object(
+  { code: oneOf(warningCodes), pointer: Type.String(), message: Type.String() },
+  { title: "WatchWarning" },
+);
 
 export const Watch = object(
   {
@@ -115,13 +157,17 @@ export const Watch = object(
     name: Type.String(),
     locationId: id("loc"),
     location: Type.String({ description: "The location's name." }),
-    path: Type.Array(Type.String(), { description: "Names of the folders below the caller's own that lead to the location." }),
+    path: Type.Array(Type.String(), {
+      description: "Names of the folders below the caller's own that lead to the location.",
+    }),
     timeZone: Type.String({ description: "The location's." }),
     description: nullable(Type.String()),
     watchType: oneOf(supportedTypes),
     productType: nullable(Type.String()),
     reference: nullable(Type.String()),
-    customerReference: nullable(Type.String({ description: "The watch's own, else that of the nearest folder above that has one." })),
+    customerReference: nullable(
+      Type.String({ description: "The watch's own, else that of the nearest folder above that has one." }),
+    ),
     customerReferenceFrom: object({ kind: oneOf(["own", "folder", "none"]), folderId: nullable(id("fld")) }),
     accessInKbps: Type.Integer(),
     accessOutKbps: Type.Integer(),
@@ -183,9 +229,28 @@ const writtenOptional = {
 };
 const byServer = {
   "x-read-only": [
-    "id", "numericId", "tenantId", "path", "location", "timeZone", "customerReferenceFrom", "interfaceResolved", "status",
-    "testState", "testReason", "testedAt", "blockers", "warnings", "activatedAt", "activatedBy", "disabledAt", "createdAt",
-    "createdBy", "updatedAt", "updatedBy", "changedAt",
+    "id",
+    "numericId",
+    "tenantId",
+    "path",
+    "location",
+    "timeZone",
+    "customerReferenceFrom",
+    "interfaceResolved",
+    "status",
+    "testState",
+    "testReason",
+    "testedAt",
+    "blockers",
+    "warnings",
+    "activatedAt",
+    "activatedBy",
+    "disabledAt",
+    "createdAt",
+    "createdBy",
+    "updatedAt",
+    "updatedBy",
+    "changedAt",
   ],
 };
 

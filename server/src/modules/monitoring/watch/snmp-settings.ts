@@ -8,13 +8,26 @@ export const secretNames = ["community", "authPassphrase", "privPassphrase"] as 
 export type SecretName = (typeof secretNames)[number];
 export type SnmpSecrets = Partial<Record<SecretName, string>>;
 /** As in a body; null clears. */
-export type SnmpGiven = { [K in keyof SnmpOpen]?: SnmpOpen[K] | null | undefined } & { [K in SecretName]?: string | null | undefined };
+export type SnmpGiven = { [K in keyof SnmpOpen]?: SnmpOpen[K] | null | undefined } & {
+  [K in SecretName]?: string | null | undefined;
+};
 
-const openNames = ["version", "port", "userName", "securityLevel", "authProtocol", "privProtocol", "contextName"] as const;
+const openNames = [
+  "version",
+  "port",
+  "userName",
+  "securityLevel",
+  "authProtocol",
+  "privProtocol",
+  "contextName",
+] as const;
 type FieldName = (typeof openNames)[number] | SecretName;
 
 /** Fields that a version and security level use, beside `version` and `port`, those first that it cannot do without. */
-function fieldsOf(version: SnmpOpen["version"], level: SnmpOpen["securityLevel"] | null): { needs: FieldName[]; may: FieldName[] } {
+function fieldsOf(
+  version: SnmpOpen["version"],
+  level: SnmpOpen["securityLevel"] | null,
+): { needs: FieldName[]; may: FieldName[] } {
   if (version !== "v3") return { needs: ["community"], may: [] };
   const needs: FieldName[] = ["userName", "securityLevel"];
   if (level === "authNoPriv" || level === "authPriv") needs.push("authProtocol", "authPassphrase");
@@ -34,7 +47,11 @@ export type SnmpMerge = {
  * Merges `patch` into the stored settings (null: none yet), which are complete by themselves. Stored fields that a new
  * version or level does not use are dropped; given ones are faults, and so is what is missing.
  */
-export function mergeSnmp(patch: SnmpGiven, stored: SnmpOpen | null, pointer: string): { faults: Fault[]; merge?: SnmpMerge } {
+export function mergeSnmp(
+  patch: SnmpGiven,
+  stored: SnmpOpen | null,
+  pointer: string,
+): { faults: Fault[]; merge?: SnmpMerge } {
   const version = patch.version === undefined ? stored?.version : patch.version;
   if (!version) return { faults: [missing(pointer, "version")] };
   const kept = stored && sameFamily(version, stored.version) ? stored : null;
@@ -45,9 +62,14 @@ export function mergeSnmp(patch: SnmpGiven, stored: SnmpOpen | null, pointer: st
   const faults: Fault[] = [];
   for (const [name, value] of Object.entries(patch)) {
     // Without a level nobody can say which of the others belong.
-    if (value === undefined || value === null || used.has(name) || (version === "v3" && !level && name !== "community")) continue;
+    if (value === undefined || value === null || used.has(name) || (version === "v3" && !level && name !== "community"))
+      continue;
     const whom = version === "v3" && level ? `v3 with ${level}` : version;
-    faults.push({ pointer: `${pointer}/${name}`, rule: "not_for_version", message: `${name} has no place in SNMP ${whom}.` });
+    faults.push({
+      pointer: `${pointer}/${name}`,
+      rule: "not_for_version",
+      message: `${name} has no place in SNMP ${whom}.`,
+    });
   }
   for (const name of needs) {
     const value = patch[name];
@@ -67,7 +89,10 @@ export function mergeSnmp(patch: SnmpGiven, stored: SnmpOpen | null, pointer: st
     else keeps.push(name);
   }
   const settled = open as SnmpOpen;
-  const changed = !stored || Object.keys(given).length > 0 || openNames.some((name) => (settled[name] ?? null) !== (stored[name] ?? null));
+  const changed =
+    !stored ||
+    Object.keys(given).length > 0 ||
+    openNames.some((name) => (settled[name] ?? null) !== (stored[name] ?? null));
   return { faults, merge: { open: settled, given, keeps, changed } };
 }
 
@@ -94,11 +119,17 @@ const placeOf = (watchId: string) => ({ table: "monitoring.watch", column: "snmp
  * What to store for the secrets of a merge: sealed together, for this row alone. Stored ones are opened only where some
  * stay and others change or go; they are never compared with given ones.
  */
-export async function sealSecrets(ctx: Pick<Context, "secrets">, row: Pick<StoredWatch, "id" | "tenant_id">, stored: Pick<StoredWatch, "snmp" | "snmp_sealed">, merge: SnmpMerge): Promise<string | null> {
+export async function sealSecrets(
+  ctx: Pick<Context, "secrets">,
+  row: Pick<StoredWatch, "id" | "tenant_id">,
+  stored: Pick<StoredWatch, "snmp" | "snmp_sealed">,
+  merge: SnmpMerge,
+): Promise<string | null> {
   const { given, keeps } = merge;
   const isUntouched = Object.keys(given).length === 0 && stored.snmp !== null && sameSecrets(stored.snmp, merge.open);
   if (isUntouched) return stored.snmp_sealed;
-  const before = keeps.length > 0 && stored.snmp_sealed ? await openSealed(ctx, row.tenant_id, row.id, stored.snmp_sealed) : {};
+  const before =
+    keeps.length > 0 && stored.snmp_sealed ? await openSealed(ctx, row.tenant_id, row.id, stored.snmp_sealed) : {};
   const secrets: SnmpSecrets = { ...given };
   for (const name of keeps) secrets[name] = before[name];
   if (Object.keys(secrets).length === 0) return null;
@@ -110,12 +141,20 @@ function sameSecrets(one: SnmpOpen, other: SnmpOpen): boolean {
   return names(one) === names(other);
 }
 
-async function openSealed(ctx: Pick<Context, "secrets">, tenantId: string, watchId: string, sealed: string): Promise<SnmpSecrets> {
+async function openSealed(
+  ctx: Pick<Context, "secrets">,
+  tenantId: string,
+  watchId: string,
+  sealed: string,
+): Promise<SnmpSecrets> {
   return JSON.parse((await ctx.secrets.open(tenantId, placeOf(watchId), sealed)).toString()) as SnmpSecrets;
 }
 
 /** The whole settings, secrets opened, for a test or a poll; null where the watch has none. Never put them anywhere. */
-export async function openSnmp(ctx: Pick<Context, "secrets">, row: Pick<StoredWatch, "id" | "tenant_id" | "snmp" | "snmp_sealed">): Promise<(SnmpOpen & SnmpSecrets) | null> {
+export async function openSnmp(
+  ctx: Pick<Context, "secrets">,
+  row: Pick<StoredWatch, "id" | "tenant_id" | "snmp" | "snmp_sealed">,
+): Promise<(SnmpOpen & SnmpSecrets) | null> {
   if (!row.snmp) return null;
   return { ...row.snmp, ...(row.snmp_sealed ? await openSealed(ctx, row.tenant_id, row.id, row.snmp_sealed) : {}) };
 }

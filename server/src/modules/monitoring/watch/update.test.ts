@@ -5,21 +5,38 @@ import { startWorld } from "./watch.fixture.ts";
 
 const world = await startWorld();
 const { keys, full, created, A, B, L, rootOf } = world;
-const patch = (id: string, body: unknown, headers: Record<string, string> = {}, key = keys.aW) => world.patch(`/v1/watch/${id}`, body, { key, headers });
+const patch = (id: string, body: unknown, headers: Record<string, string> = {}, key = keys.aW) =>
+  world.patch(`/v1/watch/${id}`, body, { key, headers });
 const rowOf = async (id: string) => (await world.sql("select * from monitoring.watch where id = $1", [id]))[0];
 const secretsOf = (id: string) => world.as(A, async (ctx) => openSnmp(ctx, await rowOf(id)));
 const codesOf = (list: { code: string }[]) => list.map(({ code }) => code);
 
 /** As a successful test leaves a watch. */
 async function tested(id: string, interfaces: object[] | null = null): Promise<void> {
-  await world.sql("update monitoring.watch set test_state = 'successful', tested_at = $2 where id = $1", [id, world.clock.now()]);
+  await world.sql("update monitoring.watch set test_state = 'successful', tested_at = $2 where id = $1", [
+    id,
+    world.clock.now(),
+  ]);
   if (interfaces) {
-    await world.sql("insert into monitoring.watch_test (tenant_id, watch_id, interfaces) values ($1, $2, $3)", [A, id, JSON.stringify(interfaces)]);
+    await world.sql("insert into monitoring.watch_test (tenant_id, watch_id, interfaces) values ($1, $2, $3)", [
+      A,
+      id,
+      JSON.stringify(interfaces),
+    ]);
   }
 }
 
 const row = (ifIndex: number, ifName: string) => ({
-  ifIndex, ifName, ifDescr: ifName, ifAlias: "", ifType: 6, ifSpeedBps: 1e9, ifHighSpeedMbps: 1000, adminStatus: "up", operStatus: "up", has64BitCounters: true,
+  ifIndex,
+  ifName,
+  ifDescr: ifName,
+  ifAlias: "",
+  ifType: 6,
+  ifSpeedBps: 1e9,
+  ifHighSpeedMbps: 1000,
+  adminStatus: "up",
+  operStatus: "up",
+  has64BitCounters: true,
 });
 
 test("25. an address is changed alone, and the record says that the credentials were kept", async () => {
@@ -30,7 +47,10 @@ test("25. an address is changed alone, and the record says that the credentials 
   assert.equal(answer.status, 200);
   const { updatedAt, updatedBy, changedAt, path, ...after } = answer.body;
   const { updatedAt: _, updatedBy: creator, changedAt: __, path: ___, ...before } = watch;
-  assert.deepEqual({ ...after, customerReferenceFrom: null }, { ...before, deviceAddress: "192.0.2.11", customerReferenceFrom: null });
+  assert.deepEqual(
+    { ...after, customerReferenceFrom: null },
+    { ...before, deviceAddress: "192.0.2.11", customerReferenceFrom: null },
+  );
   assert.notEqual(updatedBy, creator);
   assert.equal(updatedAt, world.clock.now().toISOString());
   assert.equal(changedAt, updatedAt);
@@ -55,22 +75,34 @@ test("26. null clears, absence keeps, and what changes nothing leaves no trace",
   const before = await traces();
   world.clock.advance(1_000);
   for (const body of [
-    {}, { description: "D", accessInKbps: 80_000, reference: null }, { deviceAddress: "192.0.2.10" }, { snmp: { port: 161, version: "v2c" } }, { snmp: {} },
-    { interface: { value: "3" } }, { locationId: L, group: null }, { watchType: "Bearer" },
+    {},
+    { description: "D", accessInKbps: 80_000, reference: null },
+    { deviceAddress: "192.0.2.10" },
+    { snmp: { port: 161, version: "v2c" } },
+    { snmp: {} },
+    { interface: { value: "3" } },
+    { locationId: L, group: null },
+    { watchType: "Bearer" },
   ]) {
     const answer = await patch(watch.id, body);
     assert.deepEqual([answer.status, answer.headers.get("etag")], [200, etag], JSON.stringify(body));
   }
   assert.deepEqual(await traces(), before);
   assert.equal((await patch(watch.id, { accessInKbps: null })).status, 400);
-  assert.equal((await patch(watch.id, { place: { path: [], location: "L" } })).body.errors[0].rule, "additionalProperties");
+  assert.equal(
+    (await patch(watch.id, { place: { path: [], location: "L" } })).body.errors[0].rule,
+    "additionalProperties",
+  );
 });
 
 test("27. a stale If-Match changes nothing; a group is for pending watches only", async () => {
   const watch = await created(full());
   const stale = await patch(watch.id, { description: "x" }, { "if-match": '"stale"' });
   assert.deepEqual([stale.status, stale.body.code], [412, "stale"]);
-  assert.equal((await world.delete(`/v1/watch/${watch.id}`, { key: keys.aW, headers: { "if-match": '"stale"' } })).status, 412);
+  assert.equal(
+    (await world.delete(`/v1/watch/${watch.id}`, { key: keys.aW, headers: { "if-match": '"stale"' } })).status,
+    412,
+  );
   const read = await world.get(`/v1/watch/${watch.id}`, { key: keys.aW });
   assert.equal(read.body.description, null);
   const fitting = await patch(watch.id, { group: "batch-1" }, { "if-match": read.headers.get("etag")! });
@@ -89,17 +121,36 @@ test("28. SNMP settings are merged with the stored secrets, and what a new versi
   assert.deepEqual([v1.status, codesOf(v1.body.warnings)], [200, ["counter32_on_fast_line"]]);
   assert.equal((await secretsOf(id))?.community, "s3cret");
   const v3 = await patch(id, { snmp: { version: "v3", userName: "u", securityLevel: "noAuthNoPriv" } });
-  assert.deepEqual(v3.body.snmp, { version: "v3", port: 1161, userName: "u", securityLevel: "noAuthNoPriv", contextName: null, credentialSet: true });
+  assert.deepEqual(v3.body.snmp, {
+    version: "v3",
+    port: 1161,
+    userName: "u",
+    securityLevel: "noAuthNoPriv",
+    contextName: null,
+    credentialSet: true,
+  });
   assert.equal((await rowOf(id)).snmp_sealed, null);
   const back = await patch(id, { snmp: { version: "v2c" } });
-  assert.deepEqual([back.status, back.body.errors.map(({ pointer, rule }: any) => [pointer, rule])], [400, [["/snmp/community", "required"]]]);
-  const full3 = { securityLevel: "authPriv", authProtocol: "SHA-256", authPassphrase: "first auth", privProtocol: "AES-128", privPassphrase: "first priv" };
+  assert.deepEqual(
+    [back.status, back.body.errors.map(({ pointer, rule }: any) => [pointer, rule])],
+    [400, [["/snmp/community", "required"]]],
+  );
+  const full3 = {
+    securityLevel: "authPriv",
+    authProtocol: "SHA-256",
+    authPassphrase: "first auth",
+    privProtocol: "AES-128",
+    privPassphrase: "first priv",
+  };
   assert.equal((await patch(id, { snmp: full3 })).status, 200);
   assert.equal((await patch(id, { snmp: { authPassphrase: "second auth" } })).status, 200);
   const { authPassphrase, privPassphrase, community } = (await secretsOf(id))!;
   assert.deepEqual([authPassphrase, privPassphrase, community], ["second auth", "first priv", undefined]);
   assert.equal((await patch(id, { snmp: { securityLevel: "authNoPriv" } })).status, 200);
-  assert.deepEqual(Object.keys((await secretsOf(id))!).filter((name) => /phrase|community/.test(name)), ["authPassphrase"]);
+  assert.deepEqual(
+    Object.keys((await secretsOf(id))!).filter((name) => /phrase|community/.test(name)),
+    ["authPassphrase"],
+  );
   assert.deepEqual((await patch(id, { snmp: { privProtocol: "AES-128" } })).body.errors[0].rule, "not_for_version");
   assert.equal((await patch(id, { snmp: { securityLevel: null } })).status, 400);
   assert.equal((await patch(id, { snmp: null })).body.snmp, null);
@@ -126,14 +177,25 @@ test("31. a pending watch's interface is looked up in the list that its device g
   const { id } = await created(full());
   await tested(id, [row(1, "Gi0/1"), row(2, "Gi0/2"), row(3, "Gi0/2")]);
   const found = await patch(id, { interface: { match: "ifName", value: "Gi0/1" } });
-  assert.deepEqual([found.body.testState, found.body.interfaceResolved.ifIndex, found.body.blockers], ["successful", 1, []]);
-  for (const [wanted, reason] of [[{ match: "ifName", value: "Gi0/9" }, "interface_gone"], [{ match: "ifName", value: "Gi0/2" }, "interface_ambiguous"], [null, "interface_missing"]] as const) {
+  assert.deepEqual(
+    [found.body.testState, found.body.interfaceResolved.ifIndex, found.body.blockers],
+    ["successful", 1, []],
+  );
+  for (const [wanted, reason] of [
+    [{ match: "ifName", value: "Gi0/9" }, "interface_gone"],
+    [{ match: "ifName", value: "Gi0/2" }, "interface_ambiguous"],
+    [null, "interface_missing"],
+  ] as const) {
     const { body } = await patch(id, { interface: wanted });
-    assert.deepEqual([body.testState, body.testReason, body.blockers, body.interfaceResolved], ["interfaceIssue", reason, [reason], null]);
+    assert.deepEqual(
+      [body.testState, body.testReason, body.blockers, body.interfaceResolved],
+      ["interfaceIssue", reason, [reason], null],
+    );
   }
   const byIndex = await patch(id, { interface: { match: "ifIndex", value: "3" } });
   assert.deepEqual([byIndex.body.testState, codesOf(byIndex.body.warnings)], ["successful", ["interface_by_index"]]);
-  for (const value of ["03", "0", "2147483648", "x"]) assert.equal((await patch(id, { interface: { value } })).status, 400, value);
+  for (const value of ["03", "0", "2147483648", "x"])
+    assert.equal((await patch(id, { interface: { value } })).status, 400, value);
   await patch(id, { deviceAddress: "192.0.2.12" });
   const forgotten = await patch(id, { interface: { match: "ifName", value: "Gi0/1" } });
   assert.equal(forgotten.body.testState, "untested");

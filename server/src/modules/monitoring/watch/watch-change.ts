@@ -7,11 +7,15 @@ import type { Context } from "#kernel/contract";
 import { type Fault, invalid, type Problem, problem } from "#kernel/problem";
 import { type DeviceInterface, resolveInterface } from "../probe/device-interface.ts";
 import { readDeviceAddress } from "./device-address.ts";
-import { type NewWatch, knownTypes, supportedTypes, type WatchChange } from "./schema.ts";
+import { knownTypes, type NewWatch, supportedTypes, type WatchChange } from "./schema.ts";
 import { mergeSnmp, type SnmpGiven, type SnmpMerge, sealSecrets } from "./snmp-settings.ts";
 import type { Site, StoredWatch, WatchFull } from "./watch-state.ts";
 
-export const watchTypeNotSupported = problem("watch_type_not_supported", 400, "Watches of this type are not supported yet.");
+export const watchTypeNotSupported = problem(
+  "watch_type_not_supported",
+  400,
+  "Watches of this type are not supported yet.",
+);
 
 export type WatchPatch = Omit<WatchChange, "locationId"> | Omit<NewWatch, "locationId" | "place">;
 export type Merged = {
@@ -40,19 +44,58 @@ const simple = [
   ["group", "group_name"],
 ] as const;
 
-const nowhere: Site = { location_name: "", time_zone: "", path_ids: [], path_names: [], effective_reference: null, effective_reference_folder_id: null };
+const nowhere: Site = {
+  location_name: "",
+  time_zone: "",
+  path_ids: [],
+  path_names: [],
+  effective_reference: null,
+  effective_reference_folder_id: null,
+};
 
 /** A watch before its body is merged into it. */
 export function blankWatch(ctx: Pick<Context, "now" | "who">, id: string, numericId: number): WatchFull {
   const by = ctx.who.actor.id;
   return {
     ...nowhere,
-    tenant_id: ctx.who.acting.id, id, numeric_id: numericId, name: "", location_id: "", description: null, watch_type: "",
-    product_type: null, reference: null, customer_reference: null, access_in_kbps: 0, access_out_kbps: 0, tier_in_kbps: null,
-    tier_out_kbps: null, device_address: null, snmp: null, snmp_sealed: null, interface_match: null, interface_value: null,
-    interface_resolved: null, polling_minutes: 3, site_link: false, dormant: false, group_name: null, status: "pending",
-    test_state: "untested", test_reason: null, tested_at: null, activated_at: null, activated_by: null, disabled_at: null,
-    created_at: ctx.now, created_by: by, updated_at: ctx.now, updated_by: by, changed_at: ctx.now, deleted_at: null, deleted_by: null,
+    tenant_id: ctx.who.acting.id,
+    id,
+    numeric_id: numericId,
+    name: "",
+    location_id: "",
+    description: null,
+    watch_type: "",
+    product_type: null,
+    reference: null,
+    customer_reference: null,
+    access_in_kbps: 0,
+    access_out_kbps: 0,
+    tier_in_kbps: null,
+    tier_out_kbps: null,
+    device_address: null,
+    snmp: null,
+    snmp_sealed: null,
+    interface_match: null,
+    interface_value: null,
+    interface_resolved: null,
+    polling_minutes: 3,
+    site_link: false,
+    dormant: false,
+    group_name: null,
+    status: "pending",
+    test_state: "untested",
+    test_reason: null,
+    tested_at: null,
+    activated_at: null,
+    activated_by: null,
+    disabled_at: null,
+    created_at: ctx.now,
+    created_by: by,
+    updated_at: ctx.now,
+    updated_by: by,
+    changed_at: ctx.now,
+    deleted_at: null,
+    deleted_by: null,
   };
 }
 
@@ -60,7 +103,8 @@ export function blankWatch(ctx: Pick<Context, "now" | "who">, id: string, numeri
 export function faultsOfWatch(body: WatchPatch): Fault[] {
   const faults: Fault[] = [];
   const { watchType, deviceAddress } = body;
-  if (watchType !== undefined && !(supportedTypes as readonly string[]).includes(watchType)) faults.push(typeFault(watchType));
+  if (watchType !== undefined && !(supportedTypes as readonly string[]).includes(watchType))
+    faults.push(typeFault(watchType));
   if (typeof deviceAddress === "string") {
     const read = readDeviceAddress(deviceAddress);
     if (!read.ok) faults.push({ pointer: "/deviceAddress", rule: "format", message: read.message });
@@ -71,17 +115,29 @@ export function faultsOfWatch(body: WatchPatch): Fault[] {
 function typeFault(watchType: string): Fault {
   const isKnown = (knownTypes as readonly string[]).includes(watchType);
   const words = supportedTypes.join(", ");
-  if (isKnown) return { pointer: "/watchType", rule: "not_supported", message: `${watchType} is not supported yet; supported are ${words}.` };
+  if (isKnown)
+    return {
+      pointer: "/watchType",
+      rule: "not_supported",
+      message: `${watchType} is not supported yet; supported are ${words}.`,
+    };
   return { pointer: "/watchType", rule: "enum", message: `Must be one of ${words}.` };
 }
 
 /** The problem of these faults: a type that is merely not supported yet has a code of its own when it stands alone. */
 export function invalidWatch(faults: Fault[]): Problem {
-  return faults.length === 1 && faults[0]!.rule === "not_supported" ? invalid(faults, watchTypeNotSupported) : invalid(faults);
+  return faults.length === 1 && faults[0]!.rule === "not_supported"
+    ? invalid(faults, watchTypeNotSupported)
+    : invalid(faults);
 }
 
 /** Merges a body into a watch (RFC 7396) and settles what follows from it: test state, resolved interface. */
-export function mergeWatch(ctx: Pick<Context, "now">, before: WatchFull, patch: WatchPatch, interfaces: readonly DeviceInterface[] | undefined): Merged {
+export function mergeWatch(
+  ctx: Pick<Context, "now">,
+  before: WatchFull,
+  patch: WatchPatch,
+  interfaces: readonly DeviceInterface[] | undefined,
+): Merged {
   const row: WatchFull = { ...before };
   const faults = faultsOfWatch(patch);
   for (const [field, column] of simple) {
@@ -102,7 +158,9 @@ export function mergeWatch(ctx: Pick<Context, "now">, before: WatchFull, patch: 
     const pointer = row.tier_in_kbps === null ? "/tierInKbps" : "/tierOutKbps";
     faults.push({ pointer, rule: "pair", message: "The tier bandwidths are given both or not at all." });
   }
-  const isRetargeted = row.device_address !== before.device_address || (snmp ? snmp.changed : (row.snmp === null) !== (before.snmp === null));
+  const isRetargeted =
+    row.device_address !== before.device_address ||
+    (snmp ? snmp.changed : (row.snmp === null) !== (before.snmp === null));
   const isRewired = row.interface_match !== before.interface_match || row.interface_value !== before.interface_value;
   if (isRetargeted) forgetTest(row);
   else if (isRewired) settleInterface(ctx, row, interfaces);
@@ -122,10 +180,19 @@ function mergeInterface(row: WatchFull, patch: NonNullable<WatchPatch["interface
   row.interface_match = patch.match ?? row.interface_match;
   row.interface_value = patch.value ?? row.interface_value;
   const faults: Fault[] = [];
-  if (row.interface_match === null) faults.push({ pointer: "/interface/match", rule: "required", message: "match is missing." });
-  if (row.interface_value === null) faults.push({ pointer: "/interface/value", rule: "required", message: "value is missing." });
-  else if (row.interface_match === "ifIndex" && !(/^[1-9]\d{0,9}$/.test(row.interface_value) && Number(row.interface_value) <= 2_147_483_647)) {
-    faults.push({ pointer: "/interface/value", rule: "pattern", message: "An ifIndex is a whole number from 1 to 2147483647." });
+  if (row.interface_match === null)
+    faults.push({ pointer: "/interface/match", rule: "required", message: "match is missing." });
+  if (row.interface_value === null)
+    faults.push({ pointer: "/interface/value", rule: "required", message: "value is missing." });
+  else if (
+    row.interface_match === "ifIndex" &&
+    !(/^[1-9]\d{0,9}$/.test(row.interface_value) && Number(row.interface_value) <= 2_147_483_647)
+  ) {
+    faults.push({
+      pointer: "/interface/value",
+      rule: "pattern",
+      message: "An ifIndex is a whole number from 1 to 2147483647.",
+    });
   }
   return faults;
 }
@@ -136,7 +203,11 @@ function forgetTest(row: WatchFull): void {
 }
 
 /** A pending watch's interface is looked up in the list that its device gave; a live one is tested again. */
-function settleInterface({ now }: Pick<Context, "now">, row: WatchFull, interfaces: readonly DeviceInterface[] | undefined): void {
+function settleInterface(
+  { now }: Pick<Context, "now">,
+  row: WatchFull,
+  interfaces: readonly DeviceInterface[] | undefined,
+): void {
   if (row.status !== "pending" || !interfaces) return forgetTest(row);
   const wanted = row.interface_match && { match: row.interface_match, value: row.interface_value! };
   const found = resolveInterface(interfaces, wanted);
@@ -151,14 +222,36 @@ export function resolvedOf({ has64BitCounters: _, ...row }: DeviceInterface, at:
 }
 
 /** Seals the secrets of a merge into its row. */
-export async function sealInto(ctx: Pick<Context, "secrets">, row: StoredWatch, before: Pick<StoredWatch, "snmp" | "snmp_sealed">, snmp: SnmpMerge | null): Promise<void> {
+export async function sealInto(
+  ctx: Pick<Context, "secrets">,
+  row: StoredWatch,
+  before: Pick<StoredWatch, "snmp" | "snmp_sealed">,
+  snmp: SnmpMerge | null,
+): Promise<void> {
   if (snmp) row.snmp_sealed = await sealSecrets(ctx, row, before, snmp);
 }
 
 const audited = [
-  "name", "locationId", "description", "watchType", "productType", "reference", "customerReference", "accessInKbps",
-  "accessOutKbps", "tierInKbps", "tierOutKbps", "deviceAddress", "snmp", "interface", "pollingMinutes", "siteLink", "dormant",
-  "group", "status", "testState",
+  "name",
+  "locationId",
+  "description",
+  "watchType",
+  "productType",
+  "reference",
+  "customerReference",
+  "accessInKbps",
+  "accessOutKbps",
+  "tierInKbps",
+  "tierOutKbps",
+  "deviceAddress",
+  "snmp",
+  "interface",
+  "pollingMinutes",
+  "siteLink",
+  "dormant",
+  "group",
+  "status",
+  "testState",
 ];
 
 function auditState(row: StoredWatch): Record<string, unknown> {
@@ -174,11 +267,20 @@ function auditState(row: StoredWatch): Record<string, unknown> {
 }
 
 /** The fields of an audit entry. A given secret always is a change, shown as `***` on both sides. */
-export function auditFields(before: StoredWatch | null, after: StoredWatch | null, snmp: SnmpMerge | null): AuditField[] {
+export function auditFields(
+  before: StoredWatch | null,
+  after: StoredWatch | null,
+  snmp: SnmpMerge | null,
+): AuditField[] {
   const fields = changesOf(before && auditState(before), after && auditState(after), audited);
   for (const name of Object.keys(snmp?.given ?? {})) fields.push({ field: `snmp.${name}`, old: "***", new: "***" });
-  const isRetargeted = before !== null && after !== null && before.device_address !== after.device_address && after.device_address !== null;
-  const keeps = isRetargeted && after.snmp_sealed !== null && before.snmp_sealed !== null && (!snmp || snmp.keeps.length > 0);
+  const isRetargeted =
+    before !== null &&
+    after !== null &&
+    before.device_address !== after.device_address &&
+    after.device_address !== null;
+  const keeps =
+    isRetargeted && after.snmp_sealed !== null && before.snmp_sealed !== null && (!snmp || snmp.keeps.length > 0);
   if (keeps) fields.push({ field: "credentialsKept", old: null, new: true });
   return fields;
 }

@@ -21,11 +21,22 @@ function place(row: WatchSeen) {
 }
 
 function record(ctx: Teller, row: WatchSeen, action: string, changes: readonly AuditField[]): void {
-  ctx.audit({ tenantId: row.tenant_id, type: "watch", action, item: { kind: "watch", id: row.id, name: row.name }, changes });
+  ctx.audit({
+    tenantId: row.tenant_id,
+    type: "watch",
+    action,
+    item: { kind: "watch", id: row.id, name: row.name },
+    changes,
+  });
 }
 
 export function tellCreated(ctx: Teller, row: WatchSeen, changes: readonly AuditField[]): void {
-  ctx.emit(watchCreated, { ...place(row), resource: watchOf(row, viewOfTenant(row.tenant_id)), previous: null, changed: [] });
+  ctx.emit(watchCreated, {
+    ...place(row),
+    resource: watchOf(row, viewOfTenant(row.tenant_id)),
+    previous: null,
+    changed: [],
+  });
   record(ctx, row, "created", changes);
 }
 
@@ -39,6 +50,11 @@ export function tellUpdated(ctx: Teller, before: WatchSeen, row: WatchSeen, chan
 }
 
 export function tellDeleted(ctx: Teller, before: WatchSeen, changes: readonly AuditField[]): void {
-  ctx.emit(watchDeleted, { ...place(before), resource: null, previous: watchOf(before, viewOfTenant(before.tenant_id)), changed: [] });
+  ctx.emit(watchDeleted, {
+    ...place(before),
+    resource: null,
+    previous: watchOf(before, viewOfTenant(before.tenant_id)),
+    changed: [],
+  });
   record(ctx, before, "deleted", changes);
 }

@@ -94,7 +94,10 @@ export function blockersOf(row: Technical): BlockerCode[] {
   return blockers;
 }
 
-type Measured = Pick<StoredWatch, "access_in_kbps" | "access_out_kbps" | "tier_in_kbps" | "tier_out_kbps" | "snmp" | "interface_match">;
+type Measured = Pick<
+  StoredWatch,
+  "access_in_kbps" | "access_out_kbps" | "tier_in_kbps" | "tier_out_kbps" | "snmp" | "interface_match"
+>;
 
 /** From here on a 32-bit octet counter can wrap between two polls of a device that answers late. */
 const counter32LimitKbps = 20_000;
@@ -105,10 +108,18 @@ export function warningsOf(row: Measured): WatchWarning[] {
   if (row.tier_in_kbps !== null && row.tier_in_kbps > row.access_in_kbps) warnings.push(tierWarning("/tierInKbps"));
   if (row.tier_out_kbps !== null && row.tier_out_kbps > row.access_out_kbps) warnings.push(tierWarning("/tierOutKbps"));
   if (row.snmp?.version === "v1" && Math.max(row.access_in_kbps, row.access_out_kbps) > counter32LimitKbps) {
-    warnings.push({ code: "counter32_on_fast_line", pointer: "/snmp/version", message: "SNMP v1 has no 64-bit counters, which a line over 20,000 Kbps needs." });
+    warnings.push({
+      code: "counter32_on_fast_line",
+      pointer: "/snmp/version",
+      message: "SNMP v1 has no 64-bit counters, which a line over 20,000 Kbps needs.",
+    });
   }
   if (row.interface_match === "ifIndex") {
-    warnings.push({ code: "interface_by_index", pointer: "/interface/match", message: "An index may change when the device restarts." });
+    warnings.push({
+      code: "interface_by_index",
+      pointer: "/interface/match",
+      message: "An index may change when the device restarts.",
+    });
   }
   if (row.snmp?.authProtocol === "MD5") warnings.push(cryptoWarning("authProtocol", "MD5"));
   if (row.snmp?.privProtocol === "DES") warnings.push(cryptoWarning("privProtocol", "DES"));

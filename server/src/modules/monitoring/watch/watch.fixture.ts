@@ -16,7 +16,8 @@ export async function startWorld() {
     if (answer.status !== 201) throw new Error(answer.text);
     return answer.body.id;
   }
-  const folder = (parentFolderId: string, name: string, more: object = {}) => made("/v1/folder", { parentFolderId, name, ...more });
+  const folder = (parentFolderId: string, name: string, more: object = {}) =>
+    made("/v1/folder", { parentFolderId, name, ...more });
   const location = (folderId: string, name: string) => made("/v1/location", { folderId, name });
 
   await server.patch(`/v1/folder/${rootOf(A)}`, { customerReference: "C-17" }, { key: pW });
@@ -35,8 +36,18 @@ export async function startWorld() {
   let names = 0;
 
   return {
-    ...server, server,
-    P, Q, A, B, Z, L, rootOf, folder, location, keys,
+    ...server,
+    server,
+    P,
+    Q,
+    A,
+    B,
+    Z,
+    L,
+    rootOf,
+    folder,
+    location,
+    keys,
     /** The full body of the cases; a name of its own unless one is stated. */
     full: (more: Record<string, unknown> = {}) => ({
       name: `hq-${++names}`,
@@ -55,7 +66,13 @@ export async function startWorld() {
       return answer.body;
     },
     /** Events and audit entries so far, of one subject or all. */
-    events: (subject?: string) => server.sql("select type, subject, data from kernel.outbox where $1::text is null or subject = $1 order by id", [subject ?? null]),
-    audits: (itemId?: string) => server.sql("select * from access.audit where $1::text is null or item_id = $1 order by position", [itemId ?? null]),
+    events: (subject?: string) =>
+      server.sql("select type, subject, data from kernel.outbox where $1::text is null or subject = $1 order by id", [
+        subject ?? null,
+      ]),
+    audits: (itemId?: string) =>
+      server.sql("select * from access.audit where $1::text is null or item_id = $1 order by position", [
+        itemId ?? null,
+      ]),
   };
 }
