@@ -95,6 +95,7 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
     startOperation: refuseChange,
     forget: refuseChange,
     prepareTenant: refuseChange,
+    clearUser: refuseChange,
     async awaitOperation(operationId, seconds) {
       await kernel.operations.settled(caller.who.acting.id, operationId, seconds * 1_000);
     },
@@ -167,6 +168,9 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     },
     forget() {
       gathered.forget = true;
+    },
+    async clearUser(userId) {
+      for (const module of kernel.modules) await module.clearUser?.(ctx, userId);
     },
     async prepareTenant(tenant) {
       for (const module of kernel.modules) await module.prepareTenant?.(ctx, tenant);

@@ -58,6 +58,8 @@ export type Context = {
   startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<{ id: string; started: boolean }>;
   /** Lets every module make what it keeps per tenant; for the operation that makes tenants. */
   prepareTenant(tenant: MadeTenant): Promise<void>;
+  /** Lets every module drop what it keeps of a user; for the operation that removes users. */
+  clearUser(userId: string): Promise<void>;
   /** What describes this server: versions, OpenAPI. */
   documents: Documents;
   /** A kind of operation by its name, as some module states it. */
@@ -183,6 +185,8 @@ export type Module = {
    * tenant it runs at every start, so it must bear repetition.
    */
   prepareTenant?(ctx: Context, tenant: MadeTenant): Promise<void>;
+  /** Drops, in the transaction that removes a user, what this module keeps of it. */
+  clearUser?(ctx: Context, userId: string): Promise<void>;
   /** Serves addresses outside the route table (OAuth, pages), with rules of their own, in a scope of their own. */
   mount?(http: import("fastify").FastifyInstance, kernel: import("./kernel.ts").Kernel): Promise<void> | void;
   start?(kernel: import("./kernel.ts").Kernel): Promise<Stop>;

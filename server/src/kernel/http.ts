@@ -16,6 +16,7 @@ import type { EventKind } from "./events.ts";
 import { type Outcome, onceOnly, readIdempotencyKey } from "./idempotency.ts";
 import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
+import { operationEnded } from "./operations.ts";
 import {
   badRequest,
   bodyTooLarge,
@@ -223,13 +224,10 @@ async function preferred(
   const row = await kernel.operations.settled(request.visit.who!.acting.id, operationId, wait * 1_000);
   if (!row?.finished_at) return outcome;
   if (row.status !== "succeeded") {
-    const kind = {
-      code: String(row.error?.code ?? "operation_ended"),
-      status: Number(row.error?.status ?? 409),
-      title: String(row.error?.title ?? `The operation is ${row.status}.`),
-    };
+    const { error } = row;
+    const kind = error ? { code: String(error.code), status: Number(error.status), title: String(error.title) } : operationEnded;
     throw new Problem(kind, {
-      detail: row.error ? String(row.error.detail) : undefined,
+      detail: error ? String(error.detail) : `The operation is ${row.status}.`,
       members: { operation: outcome.headers.location },
     });
   }

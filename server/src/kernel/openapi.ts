@@ -254,6 +254,8 @@ class Components {
   }
 
   #lift(node: Json): Json {
+    // Items of a bulk call are checked one by one by their operation; here is what they must look like.
+    if (isNode(node["x-schema"])) return this.#lift(node["x-schema"]);
     const inner: Json = {};
     for (const [name, value] of Object.entries(node)) inner[name] = this.#inside(name, value);
     const title = node.title;

@@ -66,6 +66,8 @@ export const operationNotCancellable = problem(
   409,
   "The operation can no longer be cancelled.",
 );
+/** What a caller who waited gets when the work was cancelled or took too long. */
+export const operationEnded = problem("operation_ended", 409, "The operation ended without a result.");
 /** The `error` of an operation whose process died too often, or whose starter is gone. */
 export const interrupted = problem("interrupted", 500, "The work was interrupted.");
 

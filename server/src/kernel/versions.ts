@@ -53,6 +53,22 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
     return copy as TSchema;
   }
 
+  // One object per schema and version: serializers and validators are compiled once per object.
+  const replySchemas = new WeakMap<TSchema, Map<string, TSchema>>();
+  function replySchema(schema: TSchema, version: string): TSchema {
+    let made = replySchemas.get(schema);
+    if (!made) {
+      made = new Map();
+      replySchemas.set(schema, made);
+    }
+    let old = made.get(version);
+    if (!old) {
+      old = schemaBefore(schema, version);
+      made.set(version, old);
+    }
+    return old;
+  }
+
   /** Changes made after `version`, oldest first. */
   function since(version: string): Change[] {
     return all
@@ -102,7 +118,7 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
         since(version).find((change) => change.operations?.[operationId]?.body)?.operations?.[operationId]?.body ?? body
       );
     },
-    replySchema: schemaBefore,
+    replySchema,
     upgrade(operationId: string, body: unknown, version: string): unknown {
       return since(version).reduce(
         (value, change) => change.operations?.[operationId]?.request?.(value) ?? value,

@@ -14,7 +14,7 @@
 import type { Module } from "#kernel/contract";
 import { treeEvents } from "./events.ts";
 import { folderRoutes } from "./folder/routes.ts";
-import { makeTenantRoot } from "./folder/tenant-root.ts";
+import { clearContact, makeTenantRoot } from "./folder/tenant-root.ts";
 import { importRoutes } from "./import/routes.ts";
 import { purgeTombstones } from "./jobs.ts";
 import { locationRoutes } from "./location/routes.ts";
@@ -32,7 +32,6 @@ import { manyTests } from "./watch-test/many-tests.ts";
 import { watchTestRoutes } from "./watch-test/routes.ts";
 import { watchTest } from "./watch-test/test-run.ts";
 
-export { clearContact, moveTenantRoot } from "./folder/tenant-root.ts";
 
 export { importTree } from "./import/operations.ts";
 export { bulkWatches } from "./watch/bulk.ts";
@@ -54,4 +53,5 @@ export const monitoring: Module = {
   jobs: [purgeTombstones, sweepReports],
   nodes: treeNodes,
   prepareTenant: makeTenantRoot,
+  clearUser: clearContact,
 };

@@ -64,11 +64,6 @@ export function isHome(who: Principal, folder: Pick<FolderRow, "path_ids">): boo
   return viewOf(who)(folder.path_ids) === folder.path_ids.length - 1;
 }
 
-/** Names of the folders below the caller's scope root that lead to a folder. */
-export function pathFromHome(who: Principal, folder: Path): string[] {
-  return pathSeen(viewOf(who), folder);
-}
-
 /** The topmost folders that the caller sees: one, as a rule; none for who is homed on a location; several for who is homed on several. */
 export async function homeFolders(ctx: Pick<Context, "db" | "who">): Promise<FolderRow[]> {
   const { who } = ctx;

@@ -152,6 +152,7 @@ export async function deleteUser(ctx: Context, key: string): Promise<"deleted" |
       .where("id", "=", user.id),
   );
   await endLogIn(ctx, user);
+  await ctx.clearUser(user.id);
   await forgetUser(ctx, user.id);
   tell(ctx, userDeleted, user, null, [], null);
   record(ctx, "deleted", user, user, Object.values(shownAs));

@@ -160,7 +160,7 @@ async function holdToPutIn(ctx: Context, folderId: string): Promise<FolderRow> {
 }
 
 /** What was made for a place. */
-export type MadePlace = { folderIds: string[]; locationId: string | null };
+type MadePlace = { folderIds: string[]; locationId: string | null };
 
 /**
  * The location that a place names, held (`share`) until the end of the transaction. What is missing is made with

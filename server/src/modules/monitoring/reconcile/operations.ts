@@ -12,7 +12,7 @@ import { reconciliation } from "./reconciliation.ts";
 import {
   type Estate,
   mostAtOnce,
-  type OnlyHere,
+  type OnlyHereItem,
   type ReconcileItem,
   type ReconcileItemQuery,
   type ReconcileReport,
@@ -54,12 +54,13 @@ export async function reconcileWatches(ctx: Context, estate: Estate): Promise<Re
 
 function keyFaults({ items }: Estate): Fault[] {
   const seen = new Set<string>();
-  return items.flatMap(({ key }, index) => {
-    if (!seen.has(key)) return void seen.add(key) ?? [];
-    return [
-      { pointer: `/items/${index}/key`, rule: "not_unique", message: "An item before this one has the same key." },
-    ];
-  });
+  const faults: Fault[] = [];
+  for (const [index, { key }] of items.entries()) {
+    if (seen.has(key))
+      faults.push({ pointer: `/items/${index}/key`, rule: "not_unique", message: "An item before it has this key." });
+    seen.add(key);
+  }
+  return faults;
 }
 
 export async function getReconcile(ctx: Context, id: string): Promise<ReconcileReport> {
@@ -73,7 +74,7 @@ export async function getReconcile(ctx: Context, id: string): Promise<ReconcileR
     id,
     summary,
     items: items.map(({ item }) => item),
-    onlyHere: rest.items as OnlyHere[],
+    onlyHere: (rest.items as OnlyHereItem[]).map(({ outcome: _, ...watch }) => watch),
     onlyHereNextLink: rest.nextCursor && link + rest.nextCursor,
   };
 }

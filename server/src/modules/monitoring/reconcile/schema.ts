@@ -102,12 +102,13 @@ const onlyHere = {
   deviceAddress: nullable(Type.String()),
   locationId: id("loc"),
 };
-export const OnlyHere = object(onlyHere, { title: "OnlyHere" });
+const OnlyHere = object(onlyHere, { title: "OnlyHere" });
 const OnlyHereItem = object({ outcome: oneOf(["onlyHere"]), ...onlyHere }, { title: "OnlyHereItem" });
+export type OnlyHereItem = Static<typeof OnlyHereItem>;
 
 const count = Type.Integer({ minimum: 0 });
 const words = [...outcomes, "onlyHere", ...applications] as const;
-export const ReconcileSummary = object(
+const ReconcileSummary = object(
   Object.fromEntries(words.map((word) => [word, count])) as Record<(typeof words)[number], typeof count>,
   { title: "ReconcileSummary" },
 );

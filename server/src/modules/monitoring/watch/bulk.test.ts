@@ -319,29 +319,61 @@ test("one Idempotency-Key runs a bulk call once", async () => {
   assert.equal(second.headers.get("idempotency-replayed"), "true");
 });
 
+test("of concurrent bulk calls that want the same names, in any order, one gets them and the others are told", async () => {
+  const names = Array.from({ length: 30 }, (_, index) => `wanted-${index}`);
+  const free = await Promise.all(Array.from({ length: 4 }, () => created(full())));
+  const calls = free.map(({ id }, index) => {
+    const items: unknown[] = names.map((name) => create({ name }));
+    items[index] = { op: "update", id, watch: { name: names[index] } };
+    return bulk({ items: index % 2 ? items : items.reverse() });
+  });
+  const answers = await Promise.all(calls);
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409, 409, 409]);
+  const [{ n }] = await world.sql(
+    "select count(*)::int as n from monitoring.watch where name like 'wanted-%' and location_id = $1",
+    [L],
+  );
+  assert.equal(n, names.length);
+});
+
 test("the number of SQL statements does not grow with the number of items", async (t) => {
   const query = t.mock.method(pg.Client.prototype, "query");
-  const ids: string[] = [];
+  const other = await world.location(rootOf(A), "Other");
   /** Those of this module; the activity log and the like write whenever they please. */
   const sent = () =>
     query.mock.calls.filter(({ arguments: [config] }) =>
       / monitoring\.|"monitoring"/.test((config as { text?: string }).text ?? ""),
     ).length;
   const statementsOf = async (count: number) => {
-    for (let index = 0; index < 2; index++) ids.push((await created(full())).id);
-    const [changed, removed] = ids.splice(0, 2);
-    const items: unknown[] = Array.from({ length: count }, () => create());
-    items.push(
-      { op: "update", id: changed, watch: { name: `renamed-${count}`, locationId: L } },
-      { op: "delete", id: removed },
-    );
-    for (let index = 0; index < count; index++)
-      items.push(
-        { op: "upsert", watch: full() },
-        { op: "upsert", matchBy: "reference", watch: full({ reference: `many-${count}-${index}` }) },
-      );
+    const many = (make: (index: number) => unknown) => Array.from({ length: count }, (_, index) => make(index));
+    const place = { path: [], location: "L" };
+    const reference = (index: number) => `many-${count}-${index}`;
     const before = sent();
-    assert.equal((await bulk({ items })).status, 200);
+    const first = await bulk({
+      items: [
+        ...many(() => create()),
+        ...many(() => ({ op: "upsert", watch: full() })),
+        ...many((index) => ({ op: "upsert", matchBy: "reference", watch: full({ reference: reference(index) }) })),
+        ...many(() => ({ op: "create", watch: { ...full(), locationId: undefined, place } })),
+      ],
+    });
+    const ids = first.body.results.map(({ id }: any) => id);
+    const second = await bulk({
+      items: [
+        ...many((index) => ({ op: "update", id: ids[index], watch: { name: `renamed-${count}-${index}` } })),
+        ...many((index) => ({ op: "update", id: ids[count + index], watch: { locationId: other } })),
+        ...many((index) => ({
+          op: "upsert",
+          matchBy: "reference",
+          watch: { reference: reference(index), interface: null, snmp: null, name: `again-${count}-${index}` },
+        })),
+        ...many((index) => ({ op: "delete", id: ids[3 * count + index] })),
+      ],
+    });
+    assert.deepEqual(
+      [first.body.summary?.created, second.body.summary?.updated, second.body.summary?.deleted],
+      [4 * count, 3 * count, count],
+    );
     return sent() - before;
   };
   const few = await statementsOf(2);

@@ -6,6 +6,7 @@
  */
 import type { AuditField } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
+import { violates } from "#kernel/db";
 import { drawNumericIds } from "../numeric-id.ts";
 import type { DeviceInterface } from "../probe/device-interface.ts";
 import {
@@ -20,15 +21,11 @@ import {
   type Writable,
 } from "./rows.ts";
 import { tellCreated, tellDeleted, tellUpdated } from "./watch-news.ts";
-import type { WatchFull } from "./watch-state.ts";
+import { asciiLower, type WatchFull } from "./watch-state.ts";
 
-/** What is known beforehand to be touched. */
+/** What is known beforehand of the watches that are touched: by which id or reference, and what they are named and where. */
 export type Named = {
-  ids: readonly string[];
-  /** Location id and name of watches that are made, matched or renamed. */
-  names: readonly (readonly [string, string])[];
-  references: readonly string[];
-  locationIds: readonly string[];
+  targets: readonly { id?: string; reference?: string; locationId?: string; name?: string }[];
   /** Whether interfaces change, so that the kept lists are needed. */
   interfaces: boolean;
 };
@@ -70,15 +67,33 @@ export async function openLedger(ctx: Context, named: Named) {
     if (row.reference !== null) references.get(row.reference)?.delete(row.id);
   }
 
-  if (named.ids.length > 0) add(await lockWatches(ctx, { ids: named.ids }));
-  if (named.references.length > 0) add(await lockWatches(ctx, { references: named.references }));
-  for (const spot of await lockLocations(ctx, named.locationIds)) spots.set(spot.id, spot);
-  const asked = named.names
-    .filter(([location]) => spots.has(location))
-    .map(([location, name]) => [location, keyOf("", name).slice(1)] as [string, string]);
-  if (asked.length > 0) add(await lockWatches(ctx, { names: asked }));
-  for (const [location, name] of asked)
-    if (!holders.has(keyOf(location, name))) holders.set(keyOf(location, name), null);
+  /** Finds out who has these names at these locations, all at once. */
+  async function expectNames(asked: readonly [string, string][]): Promise<void> {
+    const open = asked.filter(([location, name]) => !holders.has(keyOf(location, name)));
+    if (open.length === 0) return;
+    add(await lockWatches(ctx, { names: open.map(([location, name]) => [location, asciiLower(name)]) }));
+    for (const [location, name] of open)
+      if (!holders.has(keyOf(location, name))) holders.set(keyOf(location, name), null);
+  }
+
+  /** The location and name that each target has or gets, as far as both are known. */
+  function namesAsked(): [string, string][] {
+    return named.targets.flatMap(({ id, reference, locationId, name }) => {
+      const ids = id ? [id] : [...((reference && references.get(reference)) || [])];
+      const found = ids.flatMap((one) => entries.get(one)?.row ?? []);
+      const pairs = [[locationId, name], ...found.map((row) => [locationId ?? row.location_id, name ?? row.name])];
+      return pairs.filter((pair): pair is [string, string] => pair[0] !== undefined && pair[1] !== undefined);
+    });
+  }
+
+  const given = (values: (string | undefined)[]) => [...new Set(values.filter((value) => value !== undefined))];
+  const ids = given(named.targets.map(({ id }) => id));
+  if (ids.length > 0) add(await lockWatches(ctx, { ids }));
+  const keys = given(named.targets.map(({ reference }) => reference));
+  if (keys.length > 0) add(await lockWatches(ctx, { references: keys }));
+  for (const spot of await lockLocations(ctx, given(named.targets.map(({ locationId }) => locationId))))
+    spots.set(spot.id, spot);
+  await expectNames(namesAsked());
   const lists: ReadonlyMap<string, DeviceInterface[]> = named.interfaces
     ? await interfaceLists(ctx, [...entries.keys()])
     : new Map();
@@ -96,13 +111,23 @@ export async function openLedger(ctx: Context, named: Named) {
     return taken.flatMap(({ id, holder }) => (holder && holder !== id ? [holder] : []));
   }
 
+  async function updateUnlessTaken(rows: WatchFull[], stale: string[]): Promise<void> {
+    try {
+      await updateWatches(ctx, rows, stale);
+    } catch (error) {
+      throw violates(error, "watch_name") ? new NameTakenMeanwhile() : error;
+    }
+  }
+
   return {
     entry: (id: string) => entries.get(id),
     spot: (locationId: string) => spots.get(locationId),
     list: (id: string) => lists.get(id),
     withReference: (reference: string) => [...(references.get(reference) ?? [])],
-    addSpots(found: readonly Spot[]): void {
-      for (const spot of found) spots.set(spot.id, spot);
+    /** A location that an item has found by its place, and the names that are wanted there. */
+    async addSpot(spot: Spot, names: readonly string[]): Promise<void> {
+      spots.set(spot.id, spot);
+      await expectNames(names.map((name) => [spot.id, name]));
     },
     /** The id of the living watch of this name at a location; null: the name is free. */
     async holder(row: Pick<WatchFull, "tenant_id" | "location_id" | "name">): Promise<string | null> {
@@ -137,8 +162,7 @@ export async function openLedger(ctx: Context, named: Named) {
         const parked = handedOver(changed);
         if (parked.length > 0) await parkWatches(ctx, parked);
         const stale = changed.filter(({ dropsInterfaces }) => dropsInterfaces).map(({ row }) => row.id);
-        await updateWatches(
-          ctx,
+        await updateUnlessTaken(
           changed.map(({ row }) => row),
           stale,
         );

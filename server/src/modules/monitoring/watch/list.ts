@@ -16,7 +16,7 @@ import { tombstone } from "../tombstone.ts";
 import { readDeviceAddress } from "./device-address.ts";
 import { readSites, watchColumns } from "./rows.ts";
 import { knownTypes, statuses, testStates, Watch, WatchTombstone } from "./schema.ts";
-import { type Site, type StoredWatch, watchOf } from "./watch-state.ts";
+import { asciiLower, type Site, type StoredWatch, watchOf } from "./watch-state.ts";
 
 const noControls = "^[^\\u0000-\\u001f\\u007f]*$";
 const orNone = (max: number) =>
@@ -195,11 +195,6 @@ function sharedConditions({ name, numericId, locationId, tenantId, updatedSince 
   if (updatedSince && Date.parse(updatedSince) > 0)
     conditions.push(sql`w.changed_at >= ${new Date(updatedSince)}::timestamptz`);
   return conditions;
-}
-
-/** Only ASCII: names hold nothing else, and Unicode's folding would make a Kelvin sign find a k. */
-function asciiLower(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /** Conditions on where a watch is, and on what it inherits from there. */

@@ -4,7 +4,9 @@ import { listOf } from "#kernel/page";
 import { placeEvents } from "../events.ts";
 import { pathAmbiguous } from "../place/place.ts";
 import { tenantBorder } from "../tree.ts";
-import { BulkWatches, BulkWatchesReply, bulkWatches, matchAmbiguous } from "./bulk.ts";
+import { bulkWatches } from "./bulk.ts";
+import { matchAmbiguous } from "./bulk-item.ts";
+import { BulkWatches, BulkWatchesReply } from "./bulk-schema.ts";
 import { watchCreated, watchDeleted, watchEvents, watchUpdated } from "./events.ts";
 import { listWatches, WatchList, WatchQuery } from "./list.ts";
 import {

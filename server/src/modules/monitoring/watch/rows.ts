@@ -125,28 +125,35 @@ export function lockWatch(ctx: Context, id: string, permission: Permission): Pro
 /** A watch that the caller sees, with whether it may change it. */
 export type Writable = WatchFull & { writable: boolean };
 
-/** Every watch that the caller sees and that `which` names by id, name at a location, or reference; locked, tombstones by id only. */
-export function lockWatches(
-  ctx: Context,
-  which: { ids: readonly string[] } | { names: readonly [string, string][] } | { references: readonly string[] },
-): Promise<Writable[]> {
-  const seen = holds(ctx.who, "watch.read") ? "watch.read" : "watch.write";
-  let rows = visibleWatches(ctx, seen, "ids" in which ? "all" : "living")
-    .select([...selectWatch, "w.snmp_sealed", allowsOnLocation(ctx, "watch.write").as("writable")])
-    .orderBy("w.id")
-    .forUpdate("w");
-  if ("ids" in which) rows = rows.where(sql<boolean>`w.id = any(${which.ids})`);
-  else if ("references" in which) rows = rows.where(sql<boolean>`w.reference = any(${which.references})`);
-  else {
-    const [locations, lowerNames] = [which.names.map(([location]) => location), which.names.map(([, name]) => name)];
-    // The locations alone first: they have an index that row security lets a query use.
-    rows = rows
-      .where(sql<boolean>`w.location_id = any(${[...new Set(locations)]})`)
-      .where(
-        sql<boolean>`(w.location_id, lower(w.name)) in (select * from unnest(${locations}::text[], ${lowerNames}::text[]))`,
-      );
-  }
-  return ctx.db.rows(rows) as Promise<Writable[]>;
+type Which =
+  | { ids: readonly string[] }
+  /** Location id and lower-cased name. */
+  | { names: readonly (readonly [string, string])[] }
+  | { references: readonly string[] };
+
+/** Every watch that the caller sees or may change, of those named; locked. Tombstones are found by id only. */
+export function lockWatches(ctx: Context, which: Which): Promise<Writable[]> {
+  const writable = allowsOnLocation(ctx, "watch.write");
+  const readable = sql`(${allowsOnLocation(ctx, "watch.read")} and (w.status <> 'pending' or ${allowsOnLocation(ctx, "pending.read")}))`;
+  return ctx.db.rows(
+    monitoring
+      .selectFrom("monitoring.watch as w")
+      .innerJoin("monitoring.location as l", "l.id", "w.location_id")
+      .innerJoin("monitoring.folder as f", "f.id", "l.folder_id")
+      .select([...selectWatch, "w.snmp_sealed", writable.as("writable")])
+      .where(named(which))
+      .where(sql<boolean>`(${readable} or ${writable})`)
+      .orderBy("w.id")
+      .forUpdate("w"),
+  );
+}
+
+function named(which: Which): RawBuilder<boolean> {
+  if ("ids" in which) return sql`w.id = any(${which.ids})`;
+  if ("references" in which) return sql`(w.reference = any(${which.references}) and w.deleted_at is null)`;
+  const [locations, lowerNames] = [which.names.map(([location]) => location), which.names.map(([, name]) => name)];
+  return sql`(w.deleted_at is null and w.location_id = any(${[...new Set(locations)]})
+    and (w.location_id, w.name_key) in (select * from unnest(${locations}::text[], ${lowerNames}::text[])))`;
 }
 
 /** Where watches are made or moved to. */

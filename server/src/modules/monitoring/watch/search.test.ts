@@ -51,9 +51,23 @@ test("17. who holds nothing is refused everywhere; each permission opens its own
   assert.equal((await world.patch(`/v1/watch/${id}`, { description: "x" }, { key: keys.aU })).status, 403);
 });
 
-test("18. a tenant whose feature is off is refused whatever its credential may do", async () => {
-  const refused = await list("", keys.zW);
-  assert.deepEqual([refused.status, refused.body.code], [403, "api_not_enabled"]);
+test("18. a credential or a feature that is switched off meanwhile is refused on the next call", async () => {
+  const key = await world.key(B, ["watch.write"]);
+  assert.equal((await list("", key)).status, 200);
+  await world.sql(
+    "update access.key set enabled = false where id = (select principal_id from access.assignment where tenant_id = $1 order by created_at desc, id desc limit 1)",
+    [B],
+  );
+  await world.kernel.forget();
+  assert.equal((await list("", key)).status, 401);
+  await world.sql("update access.tenant set features = features || '{\"api\": false}' where id = $1", [B]);
+  await world.kernel.forget();
+  for (const refused of [await list("", keys.bW), await list("", keys.zW)]) {
+    assert.deepEqual([refused.status, refused.body.code], [403, "api_not_enabled"]);
+  }
+  await world.sql("update access.tenant set features = features || '{\"api\": true}' where id = $1", [B]);
+  await world.kernel.forget();
+  assert.equal((await list("", keys.bW)).status, 200);
 });
 
 test("23. a new reference of a folder above moves a watch's changedAt, so that polling finds it", async () => {

@@ -208,7 +208,10 @@ function settleInterface(
   row: WatchFull,
   interfaces: readonly DeviceInterface[] | undefined,
 ): void {
-  if (row.status !== "pending" || !interfaces) return forgetTest(row);
+  if (row.status !== "pending" || !interfaces) {
+    forgetTest(row);
+    return;
+  }
   const wanted = row.interface_match && { match: row.interface_match, value: row.interface_value! };
   const found = resolveInterface(interfaces, wanted);
   row.test_state = found.outcome === "found" ? "successful" : "interfaceIssue";

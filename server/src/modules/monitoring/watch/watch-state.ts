@@ -71,8 +71,13 @@ export function watchOf(row: WatchSeen, view: View): Watch {
   };
 }
 
+/** A name as it is compared. Names hold ASCII only, and Unicode's folding would make a Kelvin sign find a k. */
+export function asciiLower(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
 function timeOf(at: Date | null): string | null {
-  return at && at.toISOString();
+  return at?.toISOString() ?? null;
 }
 
 function snmpOf({ version, port, ...rest }: SnmpOpen): Watch["snmp"] {

@@ -60,6 +60,7 @@ export async function startWorld() {
       ...more,
     }),
     /** Creates a watch that must succeed. */
+    // biome-ignore lint/suspicious/noExplicitAny: tests look at members of replies
     async created(body: Record<string, unknown>, as: string = keys.aW): Promise<any> {
       const answer = await server.post("/v1/watch", body, { key: as });
       if (answer.status !== 201) throw new Error(answer.text);
