@@ -19,7 +19,7 @@ module.exports = {
       from: { path: "^server/src/modules/.*/schema\\.ts$" },
       to: {
         path: "^server/src/",
-        pathNot: "(/schema\\.ts$|^server/src/kernel/(schema|page|permissions|bulk-schema)\\.ts$)",
+        pathNot: "(schema\\.ts$|/tombstone\\.ts$|^server/src/kernel/(page|permissions)\\.ts$)",
       },
     },
     {
@@ -31,7 +31,7 @@ module.exports = {
     {
       name: "tests-stay-outside",
       severity: "error",
-      from: { path: "^server/src/", pathNot: "\\.test\\.ts$" },
+      from: { path: "^server/src/", pathNot: "\\.(test|fixture)\\.ts$" },
       to: { path: "^server/test/|\\.test\\.ts$" },
     },
     { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },

@@ -3,6 +3,9 @@ import { listOf, listQuery } from "#kernel/page";
 import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
 import { tombstoneOf } from "../tombstone.ts";
 
+/** Folders on the way from a tenant's root. */
+export const mostFolders = 20;
+
 export const folderCategories = ["internalGroup", "customer"] as const;
 
 /** Text of a name in the tree: neither end is white space, nothing inside is a control character. */

@@ -12,8 +12,9 @@ import { drawNumericIds } from "../numeric-id.ts";
 import { idFault } from "../reference.ts";
 import { allowsOnFolder, isHome, pathSeen, seesFolder, type View, viewOfTenant, visibleFolders } from "../scope.ts";
 import { type FolderRow, monitoring } from "../tables.ts";
-import { categoryConflict, depthOf, folderTooDeep, mostFolders, reshapeBelow, tenantBorder } from "../tree.ts";
+import { categoryConflict, depthOf, folderTooDeep, reshapeBelow, tenantBorder } from "../tree.ts";
 import type { Folder, FolderChange, ImportedFolder } from "./schema.ts";
+import { mostFolders } from "./schema.ts";
 
 export const folderIsRoot = problem("folder_is_root", 409, "A root folder is not moved or removed.");
 export const folderCycle = problem("folder_cycle", 409, "A folder cannot lie below itself.");

@@ -1,9 +1,9 @@
 import { type Static, Type } from "typebox";
-import { bulkBody, bulkReply } from "#kernel/bulk";
+import { bulkBody, bulkReply } from "#kernel/bulk-schema";
 import { id, nullable, object } from "#kernel/schema";
 import { ImportedFolder } from "../folder/schema.ts";
 import { ImportedLocation } from "../location/schema.ts";
-import { treePath, underFolderId } from "../place/place.ts";
+import { treePath, underFolderId } from "../place/schema.ts";
 
 export const ImportItem = object(
   { path: treePath, folder: Type.Optional(ImportedFolder), location: Type.Optional(ImportedLocation) },

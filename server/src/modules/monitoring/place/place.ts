@@ -5,44 +5,21 @@
  */
 
 import { sql } from "kysely";
-import { type Static, Type } from "typebox";
 import type { Context } from "#kernel/contract";
 import { hot, query } from "#kernel/db";
 import { lacking } from "#kernel/principal";
 import { type Fault, invalid, problem, referenceNotFound, refuse } from "#kernel/problem";
-import { id, nullable, object } from "#kernel/schema";
-import { type ImportedFolder, treeName } from "../folder/schema.ts";
+import type { ImportedFolder } from "../folder/schema.ts";
 import { holdFolder, insertFolders } from "../folder/store.ts";
 import type { ImportedLocation } from "../location/schema.ts";
 import { insertLocation, locationNamed, type PlacedLocation } from "../location/store.ts";
 import { idFault } from "../reference.ts";
 import { homeFolders, visibleFolders } from "../scope.ts";
 import type { FolderRow } from "../tables.ts";
-import { lockTree, mostFolders } from "../tree.ts";
+import { lockTree } from "../tree.ts";
+import type { Place } from "./schema.ts";
 
 export const pathAmbiguous = problem("path_ambiguous", 409, "Several folders of this name lie on the path.");
-
-export const treePath = Type.Array(treeName("Name of a folder."), {
-  maxItems: mostFolders,
-  description: "Names of folders, from below the starting one; compared exactly.",
-});
-export const underFolderId = nullable(
-  id("fld", { description: "Where the path begins; null: the caller's scope root." }),
-);
-
-/** Where a new watch is put, by name. */
-export const Place = object(
-  {
-    underFolderId: Type.Optional(underFolderId),
-    path: treePath,
-    location: treeName("Name of the location."),
-    createMissing: Type.Optional(
-      Type.Boolean({ default: false, description: "Makes what is missing; needs `folder.write`." }),
-    ),
-  },
-  { title: "Place" },
-);
-export type Place = Static<typeof Place>;
 
 /** The folder that a path begins in: the one named, else the caller's scope root. Faults stand at `pointer`. */
 export async function startOfPath(

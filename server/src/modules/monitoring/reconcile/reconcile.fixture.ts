@@ -1,8 +1,7 @@
 /** A world in which each test reconciles within a folder of its own, so that what is only here is what the test made. */
 import assert from "node:assert/strict";
+import type { Answer } from "../../../../test/harness.ts";
 import { startWorld } from "../watch/watch.fixture.ts";
-
-type Answer = { status: number; body: any; text: string; headers: Headers };
 
 export async function startEstates() {
   const world = await startWorld();
@@ -31,8 +30,8 @@ export async function startEstates() {
   }
 
   /** Everything that a report's pages hold. */
-  async function pages(reportId: string, query = "", key = world.keys.aW): Promise<any[]> {
-    const items: any[] = [];
+  async function pages(reportId: string, query = "", key = world.keys.aW): Promise<Answer["body"][]> {
+    const items: Answer["body"][] = [];
     let link: string | null = `/v1/reconcile/${reportId}/item?limit=200${query}`;
     while (link) {
       const page: Answer = await world.get(link, { key });

@@ -329,23 +329,27 @@ test("45. without pending.read the call is refused, with apply also without watc
   assert.equal((await read(id)).dormant, false);
 });
 
-test("45. a caller sees and hits what lies in its scope alone, and writes where it may", async () => {
+test("45. a caller hits what lies in its scope alone, and changes what it may write", async () => {
   const near = await place();
   const far = await place();
   const [inside, outside] = [await near.watch("inside"), await far.watch("outside")];
   const homed = await world.key(world.A, ["pending.read"], { within: { kind: "folder", id: near.folderId } });
-  const estate = [item("1", { id: inside.id }), item("2", { id: outside.id })];
+  const estate = [item("1", { id: inside.id, dormant: true }), item("2", { id: outside.id, dormant: true })];
   const seen = await world.post("/v1/watch/reconcile", { items: estate }, { key: homed });
-  assert.deepEqual(each(seen, "outcome"), ["same", "missing"]);
-  assert.equal((await near.reconcile(estate)).body.items[1].outcome, "missing");
-  const [{ id: keyId }] = await world.sql("select id from access.key order by created_at desc, id desc limit 1");
-  const roleId = (
-    await world.sql(
-      "select role_id from access.assignment where principal_id = (select principal_id from access.assignment where within_id = $1)",
-      [near.folderId],
-    )
-  )[0].role_id;
-  assert.ok(keyId && roleId);
+  assert.deepEqual(each(seen, "outcome"), ["different", "missing"]);
+  assert.deepEqual(each(await near.reconcile(estate), "outcome"), ["different", "missing"]);
+  // Sees the tenant, writes in one folder.
+  const writer = await world.key(world.A, ["watch.write"], { within: { kind: "folder", id: near.folderId } });
+  await world.sql(
+    `insert into access.assignment select tenant_id, replace(id, 'asg_', 'asg_x'), principal_kind, principal_id, 'read_only',
+      'tenant', tenant_id, created_at, created_by from access.assignment where within_id = $1 order by id desc limit 1`,
+    [near.folderId],
+  );
+  await world.kernel.forget();
+  const written = await world.post("/v1/watch/reconcile", { items: estate, ...both }, { key: writer });
+  assert.deepEqual(each(written, "applied"), ["updated", "refused"]);
+  assert.deepEqual(written.body.items[1].problem.permission, "watch.write");
+  assert.equal((await read(outside.id)).dormant, false);
 });
 
 test("only the stated statuses are looked at", async () => {

@@ -1,5 +1,5 @@
 import { type Static, type TSchema, Type } from "typebox";
-import { bulkBody, bulkReply } from "#kernel/bulk";
+import { bulkBody, bulkReply } from "#kernel/bulk-schema";
 import { nullable, object, oneOf } from "#kernel/schema";
 import { NewWatch, WatchChange, WatchUpsert } from "./schema.ts";
 

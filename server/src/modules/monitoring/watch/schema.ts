@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from "typebox";
 import { id, instant, nullable, object, oneOf, text } from "#kernel/schema";
-import { Place } from "../place/place.ts";
+import { Place } from "../place/schema.ts";
 import { tombstoneOf } from "../tombstone.ts";
 
 export const supportedTypes = ["Bearer", "ADSL", "SDSL"] as const;

@@ -1,0 +1,18 @@
+// The page's own address chooses the version, so that a link to it can be kept.
+addEventListener("load", () => {
+  const picker = document.getElementById("version");
+  const wanted = new URLSearchParams(location.search).get("version");
+  for (const option of picker.options) if (option.text === wanted) picker.value = option.value;
+  picker.addEventListener("change", () => {
+    location.search = `?version=${picker.options[picker.selectedIndex].text}`;
+  });
+  SwaggerUIBundle({
+    url: picker.value,
+    dom_id: "#swagger",
+    deepLinking: true,
+    displayRequestDuration: true,
+    filter: true,
+    persistAuthorization: false,
+    validatorUrl: null,
+  });
+});

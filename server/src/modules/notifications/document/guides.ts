@@ -1,0 +1,51 @@
+/** The pages of docs/: written once for the repository and the server, whose links then name the server's addresses. */
+import { readFileSync } from "node:fs";
+import { Marked } from "marked";
+
+const docs = new URL("../../../../../docs/", import.meta.url);
+
+/** Files of docs/ in the order in which they are shown; `reference` is looked up, the others are read. */
+const files = [
+  { name: "getting-started", reference: false },
+  { name: "logging-in", reference: false },
+  { name: "monitoring", reference: false },
+  { name: "limits", reference: false },
+  { name: "repeatable-calls", reference: false },
+  { name: "versioning", reference: false },
+  { name: "operating", reference: false },
+  { name: "routes", reference: true },
+  { name: "errors", reference: true },
+  { name: "events", reference: true },
+  { name: "config", reference: true },
+] as const;
+
+export type Guide = { name: string; address: string; title: string; reference: boolean; html: string };
+
+/** Reads and renders all guides. A service's own name leads to its Swagger UI, so a guide of that name stands beside. */
+export function readGuides(services: readonly string[]): Guide[] {
+  const addressOf = (name: string) => `/docs/${services.includes(name) ? `${name}-guide` : name}`;
+  const marked = new Marked({
+    walkTokens(token) {
+      if (token.type === "link")
+        token.href = token.href.replace(/^([a-z-]+)\.md(?=#|$)/, (_: string, name: string) => addressOf(name));
+    },
+    renderer: {
+      heading({ tokens, text, depth }) {
+        return `<h${depth} id="${anchorOf(text)}">${this.parser.parseInline(tokens)}</h${depth}>\n`;
+      },
+    },
+  });
+  return files.map(({ name, reference }) => {
+    const words = readFileSync(new URL(`${name}.md`, docs), "utf8");
+    const title = /^# (.+)$/m.exec(words)?.[1] ?? name;
+    return { name, address: addressOf(name), title, reference, html: marked.parse(words, { async: false }) };
+  });
+}
+
+/** As GitHub makes them, so that one link holds in both places. */
+function anchorOf(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+}
