@@ -124,9 +124,9 @@ test("56. the keys of a tenant share its limits, and nobody else feels them", as
   const mine = await caller("Shared", { ratePerSecond: 1, burst: 2 });
   const neighbour = await caller("Neighbour", { ratePerSecond: 1, burst: 2 });
   const second = await server.key(mine.tenantId, []);
-  const answers = [];
-  for (const key of [mine.key, second, mine.key])
-    answers.push(await server.get("/v1/principal-nowhere", { key }), await server.get("/v1/ping", { key }));
+  const keys = Array.from({ length: 12 }, (_, index) => (index % 2 === 0 ? mine.key : second));
+  const answers = await Promise.all(keys.map((key) => server.get("/v1/principal/self", { key })));
+  assert.ok(answers.some(({ status }) => status === 200));
   const refused = answers.find(({ status }) => status === 429)!;
   assert.equal(refused.body.code, "rate_limited");
   assert.equal(refused.body.message, "Too Many Requests");

@@ -267,7 +267,7 @@ describe("ending", () => {
     assert.deepEqual(await types(id), ["key.created", "key.deleted"]);
   });
 
-  test("32. of 200 keys deleted under load no call is admitted after the reply", async () => {
+  test("32. of 100 keys deleted under load no call is admitted after the reply", async () => {
     const a = await customer();
     let admittedBefore = 0;
     const lateStatuses: number[] = [];
@@ -282,13 +282,13 @@ describe("ending", () => {
       await Promise.all(load);
       lateStatuses.push(await statusOf(secret));
     }
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 10; round++) {
       // Too many wrong credentials in a minute would be answered without a look at them.
       server.clock.advance(minuteMs);
       const secrets = await Promise.all(Array.from({ length: 10 }, () => server.key(a.id, "read_only")));
       await Promise.all(secrets.map(deleteUnderLoad));
     }
-    assert.equal(lateStatuses.length, 400);
+    assert.equal(lateStatuses.length, 200);
     assert.deepEqual(new Set(lateStatuses), new Set([401]));
     assert.ok(admittedBefore > 0, "there was a load");
   });

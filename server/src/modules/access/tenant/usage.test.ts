@@ -44,7 +44,7 @@ test("usage counts the day's calls by key, and the last days, from the activity 
   await server.get("/v1/tenant/self", { key });
   const next = await eventually(async () => {
     const found = await usage(id);
-    return found.days.length === 2 && found;
+    return found.days.length === 2 && found.keys.length === 1 && found;
   });
   assert.deepEqual(
     [next.localDate, next.keys[0].calls, next.days[0], next.lanes.api.usedToday],
@@ -89,7 +89,7 @@ test("news of a quota that is told twice is news once", async () => {
   await Promise.all([tellQuota(server.kernel, news), tellQuota(server.kernel, news)]);
   await tellQuota(server.kernel, news);
   await tellQuota(server.kernel, { ...news, localDate: "2026-10-26" });
-  const told = await server.sql("select data from kernel.outbox where subject = $1 and type like '%quota.warned'", [a]);
+  const told = await server.sql("select data from kernel.outbox where subject = $1 and type like '%quota.warned' order by id", [a]);
   assert.deepEqual(
     told.map(({ data }) => data.resource.localDate),
     ["2026-10-25", "2026-10-26"],

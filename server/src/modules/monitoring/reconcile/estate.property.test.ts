@@ -8,7 +8,7 @@ import { matchKeys } from "./schema.ts";
 import { openScope } from "./scope.ts";
 
 const world = await startEstates();
-const { keys, place } = world;
+const { place } = world;
 
 const few = <T>(...values: T[]) => fc.constantFrom(...values);
 const references = few("R1", "R2", "R3");
