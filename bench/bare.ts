@@ -141,5 +141,6 @@ async function serve({ databaseUrl, statement, rows }: Setup): Promise<number> {
 }
 
 if (import.meta.main) {
+  process.once("SIGTERM", () => process.exit(0));
   process.send!(await serve(JSON.parse(process.argv[2]!)));
 }

@@ -183,6 +183,31 @@ test("a body over the limit is 413, another media type or charset 415", async ()
   assert.equal((await server.get("/v1/ping", { key })).status, 200);
 });
 
+test("faults of the schema and faults by a rule beyond it are told in one reply", async () => {
+  const wide = await server.key(customer, "tenant_administrator");
+  const body = { name: "w", watchType: "Tunnel", deviceAddress: "1.2.3.4.5", accessInKbps: "1", accessOutKbps: 1 };
+  const answer = await server.post("/v1/watch", body, { key: wide });
+  assert.deepEqual([answer.status, answer.body.code], [400, "validation_failed"]);
+  const faults = answer.body.errors.map((fault: any) => `${fault.pointer} ${fault.rule}`).sort();
+  assert.deepEqual(faults, ["/accessInKbps type", "/deviceAddress format", "/watchType not_supported"]);
+});
+
+test("U+0000 in an address or a query is refused before it reaches the database", async () => {
+  const wide = await server.key(customer, "tenant_administrator");
+  assert.equal((await server.get("/v1/watch/wch_%00", { key: wide })).status, 404);
+  const query = await server.get("/v1/folder?reference=a%00b", { key: wide });
+  assert.deepEqual([query.status, query.body.errors[0]], [400, { parameter: "reference", rule: "encoding", message: "U+0000 is not text." }]);
+});
+
+test("an instant that no calendar or clock has is refused", async () => {
+  const wide = await server.key(customer, "tenant_administrator");
+  for (const at of ["2026-02-30T00:00:00Z", "2026-01-01T23:59:60Z", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01"]) {
+    const answer = await server.get(`/v1/watch?updatedSince=${at}`, { key: wide });
+    assert.deepEqual([answer.status, answer.body.errors[0].rule], [400, "format"], at);
+  }
+  assert.equal((await server.get("/v1/watch?updatedSince=2026-02-28T23:59:59.999%2B01:00", { key: wide })).status, 200);
+});
+
 test("unknown and repeated query parameters are refused by name", async () => {
   const answer = await server.get("/v1/ping?a=1&b=2", { key });
   assert.deepEqual(

@@ -13,7 +13,7 @@ import type { Settings } from "./kernel.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { LaneName, Principal } from "./principal.ts";
-import type { ProblemKind } from "./problem.ts";
+import type { Fault, ProblemKind } from "./problem.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Levels } from "./throttle.ts";
 
@@ -113,6 +113,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   permission: Access;
   query?: Q;
   body?: B;
+  /** The operation's rules that need no stored state, for a body that already has faults: all are told at once. */
+  check?(body: Partial<StaticOr<B, never>>): Fault[];
   /** The success replies; the single one is the status of a plain return value. null: no body. */
   replies: R;
   problems?: readonly ProblemKind[];

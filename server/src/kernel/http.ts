@@ -18,6 +18,7 @@ import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
 import { operationEnded } from "./operations.ts";
 import {
+  notFound,
   badRequest,
   bodyTooLarge,
   type Fault,
@@ -249,16 +250,29 @@ function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input
   const mark = url.indexOf("?");
   const { query, faults } = readQuery(route.query, mark < 0 ? "" : url.slice(mark + 1));
   const { label: _, ...params } = request.params as Record<string, string>;
+  // PostgreSQL holds no U+0000: nothing can be at such an address.
+  if (Object.values(params).some((value) => value.includes("\0"))) throw refuse(notFound);
   let body = request.body;
   if (route.body) {
     const schema = kernel.versions.bodySchema(route.id, route.body as TSchema, version);
-    if (body !== undefined) faults.push(...faultsOf(schema, body));
+    if (body !== undefined) faults.push(...bodyFaults(schema, route, body, version === kernel.versions.newest.label));
     else if (!route.bodyOptional) faults.push({ pointer: "", rule: "required", message: "A JSON body is needed." });
     if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version))
       body = kernel.versions.upgrade(route.id, body, version);
   }
   if (faults.length > 0) throw invalid(faults as Fault[]);
   return { params, query, body };
+}
+
+/** Faults by the schema; where there are any, also those of the sound members by the rules that a schema cannot say. */
+function bodyFaults(schema: TSchema, route: Route, body: unknown, isNewest: boolean): Fault[] {
+  const faults = faultsOf(schema, body);
+  if (faults.length === 0 || !route.check || !isNewest || typeof body !== "object" || body === null) return faults;
+  const faulty = new Set(faults.map(({ pointer }) => pointer?.split("/")[1]));
+  const sound = Object.fromEntries(Object.entries(body).filter(([name]) => !faulty.has(name)));
+  const more = (route.check as (body: object) => Fault[])(sound);
+  // With a faulty member left out, what seems to lack its partner may have one.
+  return [...faults, ...more.filter(({ rule }) => rule !== "pair")];
 }
 
 const nobody: EventKind[] = [];

@@ -11,6 +11,15 @@ const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strict: false,
   ? (addFormats as unknown as { default: (a: Ajv2020) => void }).default(ajv)
   : (addFormats as unknown as (a: Ajv2020) => void)(ajv);
 
+// RFC 3339 admits a leap second, which no Date can hold, and Date rolls 30 February over into March: both are refused.
+const dateTime = /^(\d{4}-\d\d-\d\d)[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/;
+ajv.addFormat("date-time", (text: string) => {
+  const date = dateTime.exec(text)?.[1];
+  if (!date || Number.isNaN(Date.parse(text))) return false;
+  const midnight = new Date(`${date}T00:00:00Z`);
+  return !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(date);
+});
+
 const compiled = new WeakMap<object, ValidateFunction>();
 
 function validatorOf(schema: TSchema): ValidateFunction {
@@ -111,6 +120,10 @@ export function readQuery(
   const query: Record<string, unknown> = Object.create(null);
   const faults: Fault[] = [];
   for (const [name, value] of new URLSearchParams(search)) {
+    if (value.includes("\0") || name.includes("\0")) {
+      faults.push({ parameter: name, rule: "encoding", message: "U+0000 is not text." });
+      continue;
+    }
     const node = Object.hasOwn(properties, name) ? properties[name]! : undefined;
     if (node?.["x-repeat"]) {
       query[name] = [...((query[name] as unknown[]) ?? []), worded(value, node.items!)];

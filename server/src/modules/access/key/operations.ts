@@ -317,6 +317,11 @@ export async function deleteKey(ctx: Context, keyId: string): Promise<void> {
 /** Ends the key that the call came with, whatever it may do: whoever finds a leaked key can end it. */
 export async function deleteOwnKey(ctx: Context): Promise<void> {
   if (ctx.who.via.kind !== "key") throw refuse(notFound, { detail: "The credential of this call is not a key." });
+  // Acting in a tenant below, the key lies behind the wall: better refused than answered as if it had ended.
+  if (ctx.who.acting.id !== ctx.who.tenant.id) {
+    const message = "A key ends itself in its own tenant: leave Demarc-Tenant out.";
+    throw invalid([{ parameter: "Demarc-Tenant", rule: "not_supported", message }]);
+  }
   const key = await ctx.db.first(
     access
       .selectFrom("access.key")

@@ -17,16 +17,17 @@ import type { Scope } from "./scope.ts";
 const matchChanged = problem("match_changed", 409, "What the item hits has changed since the estate was compared.");
 
 type Apply = NonNullable<Estate["apply"]>;
-type Applied = Pick<ReconcileItem, "applied" | "watchId">;
+type Applied = { applied: "created" | "updated" | "skipped"; watchId: string };
+
+/** What is applied. `taken`: the watches that items of the request hit or made, which are no other item's. */
+export type Job = { estate: Estate; scope: Scope; taken: Set<string> };
+
+export function takenBy(rows: readonly Pick<ReconcileItem, "watchId">[]): Set<string> {
+  return new Set(rows.flatMap(({ watchId }) => watchId ?? []));
+}
 
 /** Applies an item that the plan left open, and returns its row with what became of it. A refusal leaves nothing behind. */
-export async function applyItem(
-  ctx: Context,
-  scope: Scope,
-  estate: Estate,
-  index: number,
-  row: ReconcileItem,
-): Promise<ReconcileItem> {
+export async function applyItem(ctx: Context, job: Job, index: number, row: ReconcileItem): Promise<ReconcileItem> {
   const base = `/items/${index}/watch`;
   const own: Context = {
     ...ctx,
@@ -34,7 +35,8 @@ export async function applyItem(
     warn: (code, pointer) => ctx.warn(code, pointer && base + pointer),
   };
   try {
-    const applied = await ctx.attempt(() => below(base, () => perform(own, scope, estate, index, row)));
+    const applied = await ctx.attempt(() => below(base, () => perform(own, job, index, row)));
+    job.taken.add(applied.watchId);
     return { ...row, ...applied };
   } catch (error) {
     if (!(error instanceof Problem) || error.kind.status >= 500) throw error;
@@ -42,16 +44,11 @@ export async function applyItem(
   }
 }
 
-async function perform(
-  own: Context,
-  scope: Scope,
-  estate: Estate,
-  index: number,
-  row: ReconcileItem,
-): Promise<Applied> {
+async function perform(own: Context, job: Job, index: number, row: ReconcileItem): Promise<Applied> {
+  const { estate, scope, taken } = job;
   const { watch } = estate.items[index]!;
   if (row.watchId) await lockWatches(own, { ids: [row.watchId] });
-  const { examined } = await examine(own, scope, [{ index, watch }]);
+  const { examined } = await examine(own, scope, [{ index, watch }], (id) => id !== row.watchId && taken.has(id));
   const now = examined[0]!;
   if (now.outcome === "invalid") throw invalidWatch(now.faults);
   if (now.watchId !== row.watchId || (row.watchId === null && now.outcome !== "missing"))

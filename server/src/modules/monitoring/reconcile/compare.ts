@@ -2,10 +2,11 @@
 import type { Context } from "#kernel/contract";
 import { canonicalJson } from "#kernel/json";
 import type { Fault } from "#kernel/problem";
+import { faultsOf } from "#kernel/validate";
 import { viewOf } from "../scope.ts";
-import type { WatchChange } from "../watch/schema.ts";
+import { NewWatch, type WatchChange } from "../watch/schema.ts";
 import { mergeSnmp, type SnmpGiven, secretNames } from "../watch/snmp-settings.ts";
-import { mergeWatch, type WatchPatch } from "../watch/watch-change.ts";
+import { blankWatch, mergeWatch, type WatchPatch } from "../watch/watch-change.ts";
 import { type WatchFull, watchOf } from "../watch/watch-state.ts";
 import type { EstateWatch, ReconcileItem } from "./schema.ts";
 
@@ -69,6 +70,17 @@ function comparable(field: string, value: unknown): string {
 
 export function asciiLower(text: string): string {
   return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+/** Whether an item states all that a new watch needs. */
+export function isWhole(ctx: Pick<Context, "now" | "who">, watch: EstateWatch): boolean {
+  const fields = statedFields(watch);
+  const { locationId, place } = watch;
+  return (
+    faultsOf(NewWatch, { ...fields, locationId, place }).length === 0 &&
+    (locationId ?? place) !== undefined &&
+    mergeWatch(ctx, blankWatch(ctx, "", 0), fields, undefined).faults.length === 0
+  );
 }
 
 /** Whether an item gives secrets. */

@@ -23,13 +23,19 @@ export type Examined = Pick<ReconcileItem, "outcome" | "reason" | "watchId" | "f
   faults: Fault[];
   /** The watch as matching would see it once the item is applied; null: it would not be in scope. */
   after: Candidate | null;
+  /** The place that the item states is not there. */
+  lacksPlace: boolean;
 };
 
-/** Examines up to a thousand items, and returns all watches that any of them could hit. */
+/**
+ * Examines up to a thousand items, and returns all watches that any of them could hit. Watches for which `isOthers` holds
+ * are not looked at: they belong to other items of the request.
+ */
 export async function examine(
   ctx: Context,
   scope: Scope,
   asked: readonly Asked[],
+  isOthers: (watchId: string) => boolean = () => false,
 ): Promise<{ examined: Examined[]; candidates: Candidate[] }> {
   const read = asked.map(({ index, watch }) => ({ index, ...readWatch(ctx, watch) }));
   const sites = await findSites(
@@ -47,7 +53,7 @@ export async function examine(
     scope,
     items.flatMap((item) => (item.faults ? [] : [item.stated])),
   );
-  const candidates = [...rows.values()].map(candidateOf);
+  const candidates = [...rows.values()].filter(({ id }) => !isOthers(id)).map(candidateOf);
   const index = indexOf(candidates);
   return { examined: items.map((item) => judge(ctx, scope, item, index, rows)), candidates };
 }
@@ -63,20 +69,30 @@ function judge(
   index: MatchIndex,
   rows: ReadonlyMap<string, WatchFull>,
 ): Examined {
-  const blank = { index: item.index, reason: null, watchId: null, fields: [], hits: [], faults: [], after: null };
+  const blank = {
+    index: item.index,
+    reason: null,
+    watchId: null,
+    fields: [],
+    hits: [],
+    faults: [],
+    after: null,
+    lacksPlace: false,
+  };
   if (item.faults) return { ...blank, stated: {}, outcome: "invalid", faults: item.faults };
   const { watch, site, stated } = item;
   const isInScope = site?.isInScope ?? true;
+  const lacksPlace = site?.locationId === null;
   const { hits, isDead } = hitsOf(stated, scope.matchBy, index);
   const [hit] = hits;
   if (!hit) {
     const isLasting = isInScope && scope.statuses.includes("pending");
     const after = isLasting && !isDead ? newCandidate(item.index, stated) : null;
-    return { ...blank, stated, outcome: "missing", reason: isDead ? "id_not_found" : null, after };
+    return { ...blank, stated, outcome: "missing", reason: isDead ? "id_not_found" : null, after, lacksPlace };
   }
   if (hits.length > 1) return { ...blank, stated, outcome: "ambiguous", hits };
   const compared = compareWatch(ctx, rows.get(hit.id)!, watch, site?.locationId);
-  const found = { ...blank, stated, hits, watchId: hit.id };
+  const found = { ...blank, stated, hits, watchId: hit.id, lacksPlace };
   if (compared.faults.length > 0) return { ...found, outcome: "invalid", faults: compared.faults };
   const after = { ...candidateOf(compared.after), locationId: site?.key ?? hit.locationId };
   const outcome = compared.fields.length > 0 ? "different" : "same";
@@ -111,10 +127,11 @@ function keysOf(watch: EstateWatch, site: FoundSite | undefined): StatedKeys {
   return stated;
 }
 
-/** All watches of the scope that some item could hit by some key. */
+/** All watches of the scope that some item could hit by some key, or that have a stated name. */
 async function findRows(ctx: Context, scope: Scope, stated: readonly StatedKeys[]): Promise<Map<string, WatchFull>> {
   const valuesOf = (key: keyof StatedKeys) => [...new Set(stated.flatMap((one) => one[key] ?? []))];
-  const arms = scope.matchBy.flatMap((key) => {
+  // By name always: a name that is taken is not given again, which the plan must foresee.
+  const arms = [...new Set([...scope.matchBy, "name" as const])].flatMap((key) => {
     const values = valuesOf(key);
     return values.length > 0 ? [sql`${sql.ref(columns[key])} = any(${values})`] : [];
   });

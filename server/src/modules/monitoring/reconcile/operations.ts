@@ -6,7 +6,7 @@ import { accepted } from "#kernel/operation-store";
 import { readPage } from "#kernel/page";
 import { type Fault, invalid } from "#kernel/problem";
 import { monitoring } from "../tables.ts";
-import { applyItem } from "./apply.ts";
+import { applyItem, takenBy } from "./apply.ts";
 import { planEstate } from "./plan.ts";
 import { reconciliation } from "./reconciliation.ts";
 import {
@@ -44,8 +44,9 @@ export async function reconcileWatches(ctx: Context, estate: Estate): Promise<Re
   await insertReport(ctx, id, null);
   await insertOnlyHere(ctx, scope, id, rows.length, hitIds);
   if (estate.apply) {
+    const job = { estate, scope, taken: takenBy(rows) };
     for (const [index, row] of rows.entries())
-      if (row.applied === null) rows[index] = await applyItem(ctx, scope, estate, index, row);
+      if (row.applied === null) rows[index] = await applyItem(ctx, job, index, row);
   }
   await insertItems(ctx, id, rows);
   await finishReport(ctx, id, await countItems(ctx.db, id));

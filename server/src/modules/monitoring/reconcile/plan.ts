@@ -3,7 +3,7 @@
 import { problemBody } from "#kernel/answer";
 import type { Context } from "#kernel/contract";
 import { type Fault, type Problem, problem, refuse } from "#kernel/problem";
-import { givesSecrets } from "./compare.ts";
+import { givesSecrets, isWhole } from "./compare.ts";
 import { type Examined, examine } from "./examine.ts";
 import { type Candidate, hitsOf, indexOf } from "./match.ts";
 import { type Estate, type EstateWatch, mostAtOnce, type ReconcileItem } from "./schema.ts";
@@ -30,41 +30,52 @@ export async function planEstate(ctx: Context, scope: Scope, { items, apply }: E
     for (const candidate of part.candidates) candidates.set(candidate.id, candidate);
   }
   const settled = withSharedWatches(examined);
-  const acting = new Set(apply ? settled.filter((item) => isToApply(item, items[item.index]!.watch, apply)) : []);
-  const unlasting = apply ? dropUnlasting(settled, acting, candidates, scope) : new Set();
+  const open = new Set<Examined>();
+  const acting = new Set<Examined>();
+  for (const item of apply ? settled : []) {
+    const watch = items[item.index]!.watch as EstateWatch;
+    if (isToApply(item, watch, apply!)) open.add(item);
+    if (open.has(item) && isDoable(ctx, item, watch, apply!)) acting.add(item);
+  }
+  const unlasting = dropUnlasting(settled, acting, candidates, scope);
   const rows = settled.map((item): ReconcileItem => {
     const row = rowOf(item, items[item.index]!.key);
-    if (!apply || acting.has(item)) return row;
-    if (!unlasting.has(item)) return { ...row, applied: "skipped" };
-    return { ...row, applied: "refused", problem: problemOf(ctx, refuse(matchNotLasting)) };
+    if (unlasting.has(item)) return { ...row, applied: "refused", problem: problemOf(ctx, refuse(matchNotLasting)) };
+    return !apply || open.has(item) ? row : { ...row, applied: "skipped" };
   });
   return { rows, hitIds: new Set(settled.flatMap(({ hits }) => hits.map(({ id }) => id))) };
 }
 
 /** Items that hit one watch, each it alone: nobody can say which of them it is. */
 function withSharedWatches(examined: readonly Examined[]): Examined[] {
-  const hitters = new Map<string, number>();
-  for (const { watchId } of examined) if (watchId) hitters.set(watchId, (hitters.get(watchId) ?? 0) + 1);
+  const hitters = countBy(examined.map(({ watchId }) => watchId));
   return examined.map((item) => {
     if (item.outcome === "invalid" || !item.watchId || hitters.get(item.watchId) === 1) return item;
     return { ...item, outcome: "ambiguous", reason: "same_watch", watchId: null, fields: [], after: null };
   });
 }
 
-function isToApply({ outcome, reason }: Examined, watch: unknown, apply: NonNullable<Estate["apply"]>): boolean {
+type Apply = NonNullable<Estate["apply"]>;
+
+function isToApply({ outcome, reason }: Examined, watch: EstateWatch, apply: Apply): boolean {
   if (outcome === "missing") return apply.create === true && reason === null;
   if (apply.update !== true) return false;
-  return (
-    outcome === "different" || (outcome === "same" && apply.secrets === true && givesSecrets(watch as EstateWatch))
-  );
+  return outcome === "different" || (outcome === "same" && apply.secrets === true && givesSecrets(watch));
+}
+
+/** False where it can be foreseen that the item will be refused, so that nothing is to be expected of it. */
+function isDoable(ctx: Context, { outcome, lacksPlace }: Examined, watch: EstateWatch, apply: Apply): boolean {
+  if (lacksPlace && apply.createPlaces !== true) return false;
+  return outcome !== "missing" || isWhole(ctx, watch);
 }
 
 const mostRounds = 5;
 
 /**
  * Takes out of `acting` what would not last: the same request again must find every applied item the same. Matching is
- * done over with the watches as they would be then; an item that no longer hits its own watch alone, or that has to
- * share it, is left as it is, which may unsettle another. What does not settle in a few rounds is left alone altogether.
+ * done over with the watches as they would be then; an item that no longer hits its own watch alone, has to share it, or
+ * wants a name that is taken, is left as it is, which may unsettle another. What does not settle in a few rounds is left
+ * alone altogether.
  */
 function dropUnlasting(
   examined: readonly Examined[],
@@ -78,15 +89,17 @@ function dropUnlasting(
     for (const { watchId } of acting) if (watchId) then.delete(watchId);
     for (const { after } of acting) if (after) then.set(after.id, after);
     const index = indexOf(then.values());
-    const hitters = new Map<string, number>();
+    const names = countBy([...then.values()].map(nameKey));
     const alone = examined.map(({ stated }) => {
       const { hits } = hitsOf(stated, matchBy, index);
-      const id = hits.length === 1 ? hits[0]!.id : null;
-      if (id !== null) hitters.set(id, (hitters.get(id) ?? 0) + 1);
-      return id;
+      return hits.length === 1 ? hits[0]!.id : null;
     });
-    const lasts = (item: Examined, id: string | null) => id !== null && id === item.after?.id && hitters.get(id) === 1;
-    const unlasting = examined.filter((item, place) => acting.has(item) && !lasts(item, alone[place]!));
+    const hitters = countBy(alone);
+    const unlasting = examined.filter((item, place) => {
+      if (!acting.has(item)) return false;
+      const { after } = item;
+      return !after || alone[place] !== after.id || hitters.get(after.id) !== 1 || names.get(nameKey(after)) !== 1;
+    });
     if (unlasting.length === 0) break;
     for (const item of round < mostRounds ? unlasting : [...acting]) {
       acting.delete(item);
@@ -94,6 +107,14 @@ function dropUnlasting(
     }
   }
   return dropped;
+}
+
+const nameKey = ({ locationId, name }: Candidate) => `${locationId} ${name}`;
+
+function countBy<T>(values: readonly T[]): Map<T, number> {
+  const counts = new Map<T, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
 }
 
 function rowOf(item: Examined, key: string): ReconcileItem {

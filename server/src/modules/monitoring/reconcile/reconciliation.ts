@@ -3,14 +3,14 @@
  * applied in a transaction of its own, which notes it in the report. Work that is taken up again goes on behind the last one.
  */
 import type { OperationKind, OperationWork } from "#kernel/operations";
-import { applyItem } from "./apply.ts";
+import { applyItem, takenBy } from "./apply.ts";
 import { planEstate } from "./plan.ts";
 import { type Estate, ReconcileResult } from "./schema.ts";
 import { openScope, type Scope } from "./scope.ts";
 import {
   countItems,
   deleteReport,
-  findOpenItems,
+  findItems,
   finishReport,
   insertItems,
   insertOnlyHere,
@@ -59,13 +59,14 @@ function compare(work: OperationWork, reportId: string): Promise<{ estate: Estat
 }
 
 async function applyAll(work: OperationWork, reportId: string, estate: Estate, scope: Scope): Promise<void> {
-  const open = await findOpenItems(work.db, reportId);
-  const done = estate.items.length - open.length;
-  for (const [count, { position, item }] of open.entries()) {
+  const rows = await findItems(work.db, reportId);
+  const job = { estate, scope, taken: takenBy(rows.map(({ item }) => item)) };
+  for (const { position, item } of rows) {
+    if (position % progressEvery === 0) await work.progress(position, rows.length);
+    if (item.applied !== null) continue;
     work.signal.throwIfAborted();
     await work.transaction(async (ctx) => {
-      await noteItem(ctx, reportId, position, await applyItem(ctx, scope, estate, position, item));
+      await noteItem(ctx, reportId, position, await applyItem(ctx, job, position, item));
     });
-    if (count % progressEvery === 0) await work.progress(done + count, estate.items.length);
   }
 }

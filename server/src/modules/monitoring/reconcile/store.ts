@@ -80,11 +80,11 @@ export async function isPlanned(ctx: Pick<Context, "db">, id: string): Promise<b
   return (await ctx.db.first(first)) !== undefined;
 }
 
-/** The items that are still to be applied. */
-export function findOpenItems(db: Db, id: string): Promise<{ position: number; item: ReconcileItem }[]> {
+/** The items as they are noted so far. */
+export function findItems(db: Db, id: string): Promise<{ position: number; item: ReconcileItem }[]> {
   return db.rows(
     query(sql`select position, item from monitoring.reconcile_item
-      where reconcile_id = ${id} and outcome <> 'onlyHere' and applied is null order by position`),
+      where reconcile_id = ${id} and outcome <> 'onlyHere' order by position`),
   );
 }
 

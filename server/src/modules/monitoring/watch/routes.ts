@@ -20,7 +20,7 @@ import {
   watchNotPending,
 } from "./operations.ts";
 import { NewWatch, Watch, WatchChange, WatchType } from "./schema.ts";
-import { watchTypeNotSupported } from "./watch-change.ts";
+import { faultsOfWatch, watchTypeNotSupported } from "./watch-change.ts";
 
 export const watchRoutes = [
   route({
@@ -44,6 +44,7 @@ export const watchRoutes = [
     permission: "watch.write",
     emits: [watchCreated, ...placeEvents],
     body: NewWatch,
+    check: faultsOfWatch,
     replies: { 201: Watch },
     problems: [watchNameTaken, watchTypeNotSupported, pathAmbiguous],
     run: async (ctx, { body }) => created(await createWatch(ctx, body)),
@@ -100,6 +101,7 @@ export const watchRoutes = [
     permission: "watch.write",
     emits: [watchUpdated],
     body: WatchChange,
+    check: faultsOfWatch,
     replies: { 200: Watch },
     problems: [watchNameTaken, tenantBorder, watchNotPending, watchTypeNotSupported],
     run: (ctx, { params, body }) => updateWatch(ctx, params.id, body),

@@ -6,6 +6,11 @@ addEventListener("load", () => {
   picker.addEventListener("change", () => {
     location.search = `?version=${picker.options[picker.selectedIndex].text}`;
   });
+  // Swagger UI opens its dialog at the last scheme; people look for the first.
+  document.getElementById("swagger").addEventListener("click", (event) => {
+    if (event.target.closest(".auth-wrapper > .authorize"))
+      requestAnimationFrame(() => document.querySelector(".modal-ux input")?.focus());
+  });
   SwaggerUIBundle({
     url: picker.value,
     dom_id: "#swagger",
