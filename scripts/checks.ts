@@ -6,7 +6,10 @@ const bin = (name: string) => `node_modules/.bin/${name}`;
 /** Every check that is not a test: name and command. All run side by side; each has a test that it still bites. */
 export const checks: { name: string; command: string[] }[] = [
   { name: "types", command: [bin("tsc"), "-p", "."] },
-  { name: "format and lint", command: [bin("biome"), "ci", "--colors=off", "--error-on-warnings", "--max-diagnostics=20", "."] },
+  {
+    name: "format and lint",
+    command: [bin("biome"), "ci", "--colors=off", "--error-on-warnings", "--max-diagnostics=20", "."],
+  },
   { name: "boundaries", command: [bin("depcruise"), "--config", "scripts/boundaries.cjs", "server/src"] },
   { name: "dead code", command: [bin("knip")] },
   { name: "generated files", command: [process.execPath, "scripts/generate.ts", "--check"] },

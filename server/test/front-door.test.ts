@@ -196,12 +196,21 @@ test("U+0000 in an address or a query is refused before it reaches the database"
   const wide = await server.key(customer, "tenant_administrator");
   assert.equal((await server.get("/v1/watch/wch_%00", { key: wide })).status, 404);
   const query = await server.get("/v1/folder?reference=a%00b", { key: wide });
-  assert.deepEqual([query.status, query.body.errors[0]], [400, { parameter: "reference", rule: "encoding", message: "U+0000 is not text." }]);
+  assert.deepEqual(
+    [query.status, query.body.errors[0]],
+    [400, { parameter: "reference", rule: "encoding", message: "U+0000 is not text." }],
+  );
 });
 
 test("an instant that no calendar or clock has is refused", async () => {
   const wide = await server.key(customer, "tenant_administrator");
-  for (const at of ["2026-02-30T00:00:00Z", "2026-01-01T23:59:60Z", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01"]) {
+  for (const at of [
+    "2026-02-30T00:00:00Z",
+    "2026-01-01T23:59:60Z",
+    "2026-13-01T00:00:00Z",
+    "2026-01-01T25:00:00Z",
+    "2026-01-01",
+  ]) {
     const answer = await server.get(`/v1/watch?updatedSince=${at}`, { key: wide });
     assert.deepEqual([answer.status, answer.body.errors[0].rule], [400, "format"], at);
   }
@@ -235,7 +244,9 @@ test("octets that are no request, header bombs and endless header blocks get an 
 test("a body that does not arrive in its time ends with 408, and holds nobody else up", async () => {
   const slow = await startServer({ settings: { requestSeconds: 1 }, beside: server });
   const socket = connect(Number(new URL(slow.url).port), "127.0.0.1");
-  socket.write(`POST /v1/thing HTTP/1.1\r\nHost: x\r\nx-api-key: ${key}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{`);
+  socket.write(
+    `POST /v1/thing HTTP/1.1\r\nHost: x\r\nx-api-key: ${key}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{`,
+  );
   let heard = "";
   socket.on("data", (chunk) => (heard += chunk));
   assert.equal((await slow.get("/v1/ping", { key })).status, 200);

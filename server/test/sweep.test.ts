@@ -33,7 +33,13 @@ before(async () => {
   const root = (await server.get("/v1/folder", { key: owner })).body.items[0].id;
   samples.set("folder", await made("/v1/folder", { name: "Site" }));
   samples.set("location", await made("/v1/location", { name: "Depot", folderId: root }));
-  const bearer = { name: "w-1", locationId: samples.get("location"), watchType: "Bearer", accessInKbps: 1, accessOutKbps: 1 };
+  const bearer = {
+    name: "w-1",
+    locationId: samples.get("location"),
+    watchType: "Bearer",
+    accessInKbps: 1,
+    accessOutKbps: 1,
+  };
   samples.set("watch", await made("/v1/watch", bearer));
   samples.set("key", await made("/v1/key", { title: "sample" }));
   samples.set("client", await made("/v1/client", { kind: "service", name: "sample" }));
@@ -75,7 +81,8 @@ test("17. what belongs to another tenant is 404, in the same words as what does 
     const kind = route.path.split("/")[1]!;
     const id = samples.get(kind);
     assert.ok(id, `the sweep has no sample for ${route.path}: make one in its set-up`);
-    const ask = (target: string) => server.call(route.method, filled(route.path, target), { key: stranger, body: least(route.body) });
+    const ask = (target: string) =>
+      server.call(route.method, filled(route.path, target), { key: stranger, body: least(route.body) });
     const [foreign, unknown] = [await ask(id), await ask(newId(id.slice(0, 3)))];
     if (route.method === "DELETE" && foreign.status === 204) {
       assert.equal(unknown.status, 204, `${route.id}: deleting nothing answers alike`);
@@ -84,7 +91,9 @@ test("17. what belongs to another tenant is 404, in the same words as what does 
       const plain = (body: any) => ({ ...body, instance: "", requestId: "" });
       assert.deepEqual(plain(foreign.body), plain(unknown.body), route.id);
     }
-    const own = await server.get(`/v1/${kind === "reconcile" ? "reconcile" : kind}/${id}`, { key: kind === "plan" ? partnerKey : owner });
+    const own = await server.get(`/v1/${kind === "reconcile" ? "reconcile" : kind}/${id}`, {
+      key: kind === "plan" ? partnerKey : owner,
+    });
     assert.equal(own.status, 200, `${route.id}: the sample survived a stranger's ${route.method}`);
   }
 });
@@ -123,7 +132,8 @@ test("every single resource has an ETag, is 304 for who has it, and lists say ho
     const key = kind === "plan" ? partnerKey : owner;
     if ("items" in (schema.properties ?? {}) && !named.test(route.path)) {
       const answer = await server.get(`/v1${route.path}`, { key });
-      if (answer.status === 200 && "nextCursor" in (schema.properties ?? {})) assert.ok("nextCursor" in answer.body, route.id);
+      if (answer.status === 200 && "nextCursor" in (schema.properties ?? {}))
+        assert.ok("nextCursor" in answer.body, route.id);
       continue;
     }
     if (!("id" in (schema.properties ?? {})) || !named.test(route.path)) continue;

@@ -44,4 +44,3 @@ export function bulkReply<M extends Record<string, TSchema>>(members: M) {
     ),
   });
 }
-

@@ -4,7 +4,7 @@
  */
 import type { TSchema } from "typebox";
 import { problemBody } from "./answer.ts";
-import { type BulkMode, type BulkOutcome } from "./bulk-schema.ts";
+import type { BulkMode, BulkOutcome } from "./bulk-schema.ts";
 import type { Context } from "./contract.ts";
 import { type Fault, invalid, Problem, problem, refuse } from "./problem.ts";
 import { faultsOf } from "./validate.ts";

@@ -1,7 +1,7 @@
 /** The documents of a running server, made once each: they are the same octets on every start of a release. */
 import { tagOf } from "./answer.ts";
-import { openapiDocument } from "./openapi.ts";
 import type { Kernel } from "./kernel.ts";
+import { openapiDocument } from "./openapi.ts";
 
 export type Documents = ReturnType<typeof createDocuments>;
 

@@ -18,13 +18,13 @@ import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
 import { operationEnded } from "./operations.ts";
 import {
-  notFound,
   badRequest,
   bodyTooLarge,
   type Fault,
   headersTooLarge,
   invalid,
   mediaTypeNotSupported,
+  notFound,
   Problem,
   refuse,
   requestTimedOut,
@@ -51,7 +51,11 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
     forceCloseConnections: "idle",
     return503OnClosing: false,
     routerOptions: { maxParamLength: 512, querystringParser: () => ({}) },
-    http: { maxHeaderSize: 16_384, headersTimeout: Math.min(10_000, kernel.settings.requestSeconds * 1_000), connectionsCheckingInterval: 1_000 },
+    http: {
+      maxHeaderSize: 16_384,
+      headersTimeout: Math.min(10_000, kernel.settings.requestSeconds * 1_000),
+      connectionsCheckingInterval: 1_000,
+    },
     frameworkErrors: (error, request, reply) => {
       request.visit ??= openVisit(request, request.ip);
       finish(request, reply, error);
@@ -226,7 +230,9 @@ async function preferred(
   if (!row?.finished_at) return outcome;
   if (row.status !== "succeeded") {
     const { error } = row;
-    const kind = error ? { code: String(error.code), status: Number(error.status), title: String(error.title) } : operationEnded;
+    const kind = error
+      ? { code: String(error.code), status: Number(error.status), title: String(error.title) }
+      : operationEnded;
     throw new Problem(kind, {
       detail: error ? String(error.detail) : `The operation is ${row.status}.`,
       members: { operation: outcome.headers.location },

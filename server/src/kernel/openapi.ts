@@ -4,18 +4,20 @@
  */
 import type { TSchema } from "typebox";
 import { problemsByStatus } from "./answer.ts";
+import type { Route } from "./contract.ts";
 import { isWrite } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { routeTable } from "./http.ts";
 import { idempotencyInProgress, idempotencyKeyInvalid, idempotencyKeyReused } from "./idempotency.ts";
 import type { Kernel } from "./kernel.ts";
 import { scopesOffered } from "./permissions.ts";
-import * as problems from "./problem.ts";
 import type { ProblemKind } from "./problem.ts";
-import type { Route } from "./contract.ts";
+import * as problems from "./problem.ts";
 
 type Json = Record<string, unknown>;
-type Source = Pick<Kernel, "modules" | "versions"> & { settings: Pick<Kernel["settings"], "release" | "passwordGrant"> };
+type Source = Pick<Kernel, "modules" | "versions"> & {
+  settings: Pick<Kernel["settings"], "release" | "passwordGrant">;
+};
 
 /** The document of a service under a label, or undefined where the service has no route in that version. */
 export function openapiDocument(source: Source, service: string, label: string): Json | undefined {
@@ -58,11 +60,15 @@ export function openapiDocument(source: Source, service: string, label: string):
 
 function deprecation(source: Source, label: string): Json {
   const version = source.versions.list.find((one) => one.label === label);
-  return version?.deprecatedAt ? { "x-deprecated-at": version.deprecatedAt, "x-sunset-at": version.sunsetAt ?? null } : {};
+  return version?.deprecatedAt
+    ? { "x-deprecated-at": version.deprecatedAt, "x-sunset-at": version.sunsetAt ?? null }
+    : {};
 }
 
 function securitySchemes(passwordGrant: boolean): Json {
-  const scopes = Object.fromEntries(scopesOffered().map((name) => [name, name === "*" ? "Everything the client may do" : name]));
+  const scopes = Object.fromEntries(
+    scopesOffered().map((name) => [name, name === "*" ? "Everything the client may do" : name]),
+  );
   const tokenUrl = "/oauth/token";
   return {
     xApiKey: { type: "apiKey", in: "header", name: "x-api-key", description: "An API key." },
@@ -100,7 +106,14 @@ function operation(source: Source, route: Route, version: string, components: Co
     ...(route.method === "GET" ? {} : { "x-emits": events }),
     ...(open ? { security: [] } : {}),
     parameters: [...pathParameters(route), ...queryParameters(route, components), ...headerParameters(route, write)],
-    ...(body ? { requestBody: { required: !route.bodyOptional, content: { "application/json": { schema: components.put(body) } } } } : {}),
+    ...(body
+      ? {
+          requestBody: {
+            required: !route.bodyOptional,
+            content: { "application/json": { schema: components.put(body) } },
+          },
+        }
+      : {}),
     responses: { ...successes(source, route, version, components), ...refusals(route, write, components) },
   };
 }
@@ -129,7 +142,10 @@ function pathParameters(route: Route): Json[] {
 function queryParameters(route: Route, components: Components): Json[] {
   const schema = route.query as { properties?: Record<string, TSchema>; required?: string[] } | undefined;
   return Object.entries(schema?.properties ?? {}).map(([name, node]) => {
-    const { description, ...rest } = node as TSchema & { description?: string; items?: TSchema & { description?: string } };
+    const { description, ...rest } = node as TSchema & {
+      description?: string;
+      items?: TSchema & { description?: string };
+    };
     const list = (rest as { type?: string }).type === "array";
     const words = description ?? (rest as { items?: { description?: string } }).items?.description;
     return {
@@ -147,22 +163,50 @@ function headerParameters(route: Route, write: boolean): Json[] {
   const text = { type: "string", minLength: 1, maxLength: 255 };
   const parameters: Json[] = [];
   if (route.permission !== "open") {
-    parameters.push({ name: "Demarc-Tenant", in: "header", description: "Id or code of the tenant to act in: one's own or one below.", schema: text });
+    parameters.push({
+      name: "Demarc-Tenant",
+      in: "header",
+      description: "Id or code of the tenant to act in: one's own or one below.",
+      schema: text,
+    });
   }
   if (write && route.permission !== "open") {
-    parameters.push({ name: "Idempotency-Key", in: "header", description: "Makes the call safe to repeat for 72 hours.", schema: text });
+    parameters.push({
+      name: "Idempotency-Key",
+      in: "header",
+      description: "Makes the call safe to repeat for 72 hours.",
+      schema: text,
+    });
   }
   if (["PATCH", "PUT", "DELETE"].includes(route.method)) {
-    parameters.push({ name: "If-Match", in: "header", description: "The ETag that was read; 412 if the resource has changed since.", schema: text });
+    parameters.push({
+      name: "If-Match",
+      in: "header",
+      description: "The ETag that was read; 412 if the resource has changed since.",
+      schema: text,
+    });
   }
   if (route.method === "GET" && route.path.endsWith("}")) {
-    parameters.push({ name: "If-None-Match", in: "header", description: "An ETag; 304 if the resource still has it.", schema: text });
+    parameters.push({
+      name: "If-None-Match",
+      in: "header",
+      description: "An ETag; 304 if the resource still has it.",
+      schema: text,
+    });
   }
-  if (route.async) parameters.push({ name: "Prefer", in: "header", description: "`wait=N` (1 to 30 s) or `respond-async` (RFC 7240).", schema: text });
+  if (route.async)
+    parameters.push({
+      name: "Prefer",
+      in: "header",
+      description: "`wait=N` (1 to 30 s) or `respond-async` (RFC 7240).",
+      schema: text,
+    });
   return parameters;
 }
 
-const requestIdHeader = { "X-Request-Id": { description: "Names this call in logs and support.", schema: { type: "string" } } };
+const requestIdHeader = {
+  "X-Request-Id": { description: "Names this call in logs and support.", schema: { type: "string" } },
+};
 
 function successes(source: Source, route: Route, version: string, components: Components): Json {
   const replies: Json = {};
@@ -173,28 +217,55 @@ function successes(source: Source, route: Route, version: string, components: Co
       description: statusWords[status] ?? "Success.",
       headers: {
         ...requestIdHeader,
-        ...(status === "201" || status === "202" ? { Location: { description: "Address of the resource.", schema: { type: "string" } } } : {}),
+        ...(status === "201" || status === "202"
+          ? { Location: { description: "Address of the resource.", schema: { type: "string" } } }
+          : {}),
         ...(tagged ? { ETag: { description: "Names this state of the resource.", schema: { type: "string" } } } : {}),
       },
       ...(shown ? { content: { [mediaType(shown)]: { schema: components.put(shown) } } } : {}),
     };
   }
-  if (route.method === "GET" && route.path.endsWith("}")) replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
+  if (route.method === "GET" && route.path.endsWith("}"))
+    replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
   return replies;
 }
 
 const mediaType = (schema: TSchema) => (schema as { "x-media-type"?: string })["x-media-type"] ?? "application/json";
-const statusWords: Record<string, string> = { 200: "Success.", 201: "Created.", 202: "Accepted; the work goes on.", 204: "Done; there is nothing to show." };
+const statusWords: Record<string, string> = {
+  200: "Success.",
+  201: "Created.",
+  202: "Accepted; the work goes on.",
+  204: "Done; there is nothing to show.",
+};
 
 function refusals(route: Route, write: boolean, components: Components): Json {
   const open = route.permission === "open";
-  const kinds: ProblemKind[] = [problems.validationFailed, problems.badRequest, problems.notFound, problems.versionUnknown, problems.versionRetired];
+  const kinds: ProblemKind[] = [
+    problems.validationFailed,
+    problems.badRequest,
+    problems.notFound,
+    problems.versionUnknown,
+    problems.versionRetired,
+  ];
   if (!open) {
-    kinds.push(problems.unauthenticated, problems.permissionMissing, problems.scopeMissing, problems.apiNotEnabled, problems.serviceNotEnabled, problems.tenantSuspended);
+    kinds.push(
+      problems.unauthenticated,
+      problems.permissionMissing,
+      problems.scopeMissing,
+      problems.apiNotEnabled,
+      problems.serviceNotEnabled,
+      problems.tenantSuspended,
+    );
     kinds.push(problems.credentialThrottled, problems.quotaExceeded);
     if (write) kinds.push(problems.keyReadOnly, idempotencyKeyInvalid, idempotencyInProgress, idempotencyKeyReused);
   }
-  kinds.push(problems.rateLimited, problems.requestTimedOut, problems.headersTooLarge, problems.internalError, problems.unavailable);
+  kinds.push(
+    problems.rateLimited,
+    problems.requestTimedOut,
+    problems.headersTooLarge,
+    problems.internalError,
+    problems.unavailable,
+  );
   if (route.body) kinds.push(problems.bodyTooLarge, problems.mediaTypeNotSupported);
   if (["PATCH", "PUT", "DELETE"].includes(route.method)) kinds.push(problems.stale);
   kinds.push(...(route.problems ?? []));
@@ -250,7 +321,9 @@ class Components {
   }
 
   all(): Json {
-    return Object.fromEntries([...this.#schemas].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, text]) => [name, JSON.parse(text)]));
+    return Object.fromEntries(
+      [...this.#schemas].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, text]) => [name, JSON.parse(text)]),
+    );
   }
 
   #lift(node: Json): Json {
@@ -268,9 +341,11 @@ class Components {
   }
 
   #inside(name: string, value: unknown): unknown {
-    if (Array.isArray(value)) return value.map((item) => (isNode(item) && name !== "enum" && name !== "examples" ? this.#lift(item) : item));
+    if (Array.isArray(value))
+      return value.map((item) => (isNode(item) && name !== "enum" && name !== "examples" ? this.#lift(item) : item));
     if (!isNode(value)) return value;
-    if (name === "properties") return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, this.#lift(child as Json)]));
+    if (name === "properties")
+      return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, this.#lift(child as Json)]));
     return name === "items" || name === "additionalProperties" ? this.#lift(value) : value;
   }
 }

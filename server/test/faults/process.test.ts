@@ -2,23 +2,37 @@ import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { dataDir, databasePid, ended, freePort, launch, readDemo, start, until } from "./process.ts";
+import { databasePid, dataDir, ended, freePort, launch, readDemo, start, until } from "./process.ts";
 
 const ask = (url: string, key: string, init: RequestInit = {}) =>
   fetch(url, { ...init, headers: { "x-api-key": key, "content-type": "application/json", ...init.headers } });
 
 test("a bad configuration ends the start with exit code 1, all faults listed at once", async () => {
-  const { exited, output } = launch({ DEMARC_PORT: "99999", DEMARC_DEMO: "maybe", DEMARC_COLOUR: "red", DEMARC_PUBLIC_URL: "http://api.example" });
+  const { exited, output } = launch({
+    DEMARC_PORT: "99999",
+    DEMARC_DEMO: "maybe",
+    DEMARC_COLOUR: "red",
+    DEMARC_PUBLIC_URL: "http://api.example",
+  });
   assert.equal(await exited, 1);
-  for (const name of ["DEMARC_PORT", "DEMARC_DEMO", "DEMARC_COLOUR", "DEMARC_PUBLIC_URL"]) assert.match(output(), new RegExp(name));
+  for (const name of ["DEMARC_PORT", "DEMARC_DEMO", "DEMARC_COLOUR", "DEMARC_PUBLIC_URL"])
+    assert.match(output(), new RegExp(name));
 });
 
 test("a database that is not there, and a production without a master key, end the start with one clear line", async () => {
-  const gone = launch({ DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: dataDir(), DEMARC_DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" });
+  const gone = launch({
+    DEMARC_PORT: String(await freePort()),
+    DEMARC_DATA_DIR: dataDir(),
+    DEMARC_DATABASE_URL: "postgres://nobody@127.0.0.1:1/none",
+  });
   assert.equal(await gone.exited, 1);
   assert.match(gone.output(), /database/i);
   assert.doesNotMatch(gone.output(), /\n\s+at /);
-  const production = launch({ DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: dataDir(), DEMARC_ENV: "production" });
+  const production = launch({
+    DEMARC_PORT: String(await freePort()),
+    DEMARC_DATA_DIR: dataDir(),
+    DEMARC_ENV: "production",
+  });
   assert.equal(await production.exited, 1);
   assert.match(production.output(), /DEMARC_MASTER_KEY_FILE/);
 });
@@ -66,14 +80,28 @@ test("nothing acknowledged is lost when server and database are killed among 200
   const key = demo.keys[0]!.key;
   const lanes = { api: { ratePerSecond: 10_000, burst: 100_000, perDay: null } };
   const plans = (await (await ask(`${first.url}/v1/plan`, key)).json()) as { items: { id: string }[] };
-  assert.equal((await ask(`${first.url}/v1/plan/${plans.items[0]!.id}`, key, { method: "PATCH", body: JSON.stringify({ lanes }) })).status, 200);
+  assert.equal(
+    (await ask(`${first.url}/v1/plan/${plans.items[0]!.id}`, key, { method: "PATCH", body: JSON.stringify({ lanes }) }))
+      .status,
+    200,
+  );
   const locations = (await (await ask(`${first.url}/v1/location?limit=1`, key)).json()) as { items: { id: string }[] };
   const acknowledged: string[] = [];
   let killed = false;
   const creates = Array.from({ length: 200 }, async (_, index) => {
-    const body = { name: `crash-${index}`, locationId: locations.items[0]!.id, watchType: "Bearer", accessInKbps: 1, accessOutKbps: 1 };
+    const body = {
+      name: `crash-${index}`,
+      locationId: locations.items[0]!.id,
+      watchType: "Bearer",
+      accessInKbps: 1,
+      accessOutKbps: 1,
+    };
     try {
-      const answer = await ask(`${first.url}/v1/watch`, key, { method: "POST", body: JSON.stringify(body), headers: { "idempotency-key": `crash-${index}` } });
+      const answer = await ask(`${first.url}/v1/watch`, key, {
+        method: "POST",
+        body: JSON.stringify(body),
+        headers: { "idempotency-key": `crash-${index}` },
+      });
       const made = (await answer.json()) as { id: string };
       if (answer.status === 201) acknowledged.push(made.id);
       if (acknowledged.length === 60 && !killed) {
@@ -87,17 +115,35 @@ test("nothing acknowledged is lost when server and database are killed among 200
   });
   await Promise.all(creates);
   await ended(first.child, "SIGKILL");
-  assert.ok(acknowledged.length >= 60 && acknowledged.length < 200, `the kill came among them (${acknowledged.length})`);
+  assert.ok(
+    acknowledged.length >= 60 && acknowledged.length < 200,
+    `the kill came among them (${acknowledged.length})`,
+  );
   const second = await start(settings);
   for (const id of acknowledged) assert.equal((await ask(`${second.url}/v1/watch/${id}`, key)).status, 200, id);
   const replies = await Promise.all(
     Array.from({ length: 200 }, async (_, index) => {
-      const body = { name: `crash-${index}`, locationId: locations.items[0]!.id, watchType: "Bearer", accessInKbps: 1, accessOutKbps: 1 };
-      return ask(`${second.url}/v1/watch`, key, { method: "POST", body: JSON.stringify(body), headers: { "idempotency-key": `crash-${index}` } });
+      const body = {
+        name: `crash-${index}`,
+        locationId: locations.items[0]!.id,
+        watchType: "Bearer",
+        accessInKbps: 1,
+        accessOutKbps: 1,
+      };
+      return ask(`${second.url}/v1/watch`, key, {
+        method: "POST",
+        body: JSON.stringify(body),
+        headers: { "idempotency-key": `crash-${index}` },
+      });
     }),
   );
-  assert.ok(replies.every(({ status }) => status === 201), "every call can be repeated, none has a second effect");
-  const { total } = (await (await ask(`${second.url}/v1/watch?limit=1&count=true&q=crash-`, key)).json()) as { total: number };
+  assert.ok(
+    replies.every(({ status }) => status === 201),
+    "every call can be repeated, none has a second effect",
+  );
+  const { total } = (await (await ask(`${second.url}/v1/watch?limit=1&count=true&q=crash-`, key)).json()) as {
+    total: number;
+  };
   assert.equal(total, 200);
 });
 

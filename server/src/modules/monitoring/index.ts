@@ -32,7 +32,6 @@ import { manyTests } from "./watch-test/many-tests.ts";
 import { watchTestRoutes } from "./watch-test/routes.ts";
 import { watchTest } from "./watch-test/test-run.ts";
 
-
 export { importTree } from "./import/operations.ts";
 export { bulkWatches } from "./watch/bulk.ts";
 

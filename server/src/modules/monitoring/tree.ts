@@ -17,7 +17,6 @@ export const categoryConflict = problem("category_conflict", 409, "The category 
 export const folderTooDeep = problem("folder_too_deep", 409, "The tree would be deeper than 20 folders.");
 export const tenantBorder = problem("tenant_border", 409, "Nothing moves from one tenant to another.");
 
-
 /** How many folders lie between a folder and the root folder of its tenant. */
 export function depthOf(folder: Pick<FolderRow, "tenant_id" | "path_ids">): number {
   return folder.path_ids.length - 1 - folder.path_ids.indexOf(rootFolderOf(folder.tenant_id));

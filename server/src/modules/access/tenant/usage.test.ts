@@ -89,7 +89,10 @@ test("news of a quota that is told twice is news once", async () => {
   await Promise.all([tellQuota(server.kernel, news), tellQuota(server.kernel, news)]);
   await tellQuota(server.kernel, news);
   await tellQuota(server.kernel, { ...news, localDate: "2026-10-26" });
-  const told = await server.sql("select data from kernel.outbox where subject = $1 and type like '%quota.warned' order by id", [a]);
+  const told = await server.sql(
+    "select data from kernel.outbox where subject = $1 and type like '%quota.warned' order by id",
+    [a],
+  );
   assert.deepEqual(
     told.map(({ data }) => data.resource.localDate),
     ["2026-10-25", "2026-10-26"],

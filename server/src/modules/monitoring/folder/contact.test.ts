@@ -7,7 +7,12 @@ const customer = await server.tenant(server.rootId, "customer", "Contact");
 const key = await server.key(customer, "tenant_administrator");
 
 test("removing a user takes it from the folders whose contact it is, and the audit trail of the folder shows it", async () => {
-  const person = { username: "con", fullname: "Con Tact", email: "con@contact.example", defaultOrgUnitExternalId: "ROOT" };
+  const person = {
+    username: "con",
+    fullname: "Con Tact",
+    email: "con@contact.example",
+    defaultOrgUnitExternalId: "ROOT",
+  };
   const { body: user } = await server.post("/v1/user", person, { key });
   const role = { principal: { kind: "user", id: user.id }, roleId: "read_only" };
   assert.equal((await server.post("/v1/assignment", role, { key })).status, 201);
