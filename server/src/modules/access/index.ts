@@ -34,7 +34,7 @@ export { createClient } from "./client/operations.ts";
 export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
-export { endedUserEvents, keysOfEndedUser } from "./key/ended-user.ts";
+export { endedUserEvents } from "./key/ended-user.ts";
 export { createLastUse } from "./key/last-use.ts";
 export { createKey } from "./key/operations.ts";
 export { takesLastAdministrator } from "./last-administrator.ts";

@@ -14,7 +14,6 @@ export { fold } from "./names.ts";
 export {
   tenantOfUser,
   type UserCard,
-  type UserStanding,
   userCards,
   userNameIn,
   userStanding,

@@ -2,7 +2,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import type { Fault } from "#kernel/problem";
-import { filterFaults } from "./reference.ts";
+import { filterFaults } from "#kernel/reference";
 import { visibleFolders, visibleLocations } from "./scope.ts";
 
 type TreeQuery = {

@@ -5,9 +5,9 @@ import { tables } from "#kernel/db";
 import { readPage } from "#kernel/page";
 import { holds, lacking } from "#kernel/principal";
 import { invalid, notFound, refuse } from "#kernel/problem";
+import { filterFaults } from "#kernel/reference";
 import { inReach } from "#kernel/wall";
 import { type Column, csvReply } from "../record/csv.ts";
-import { filterFaults } from "../reference.ts";
 import { visibleTenants } from "../tenant/rows.ts";
 import type { Activity, ActivityCsvQuery, ActivityQuery } from "./schema.ts";
 

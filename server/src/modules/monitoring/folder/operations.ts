@@ -6,11 +6,11 @@ import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
 import { lacking } from "#kernel/principal";
 import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
+import { filterFaults, idFault } from "#kernel/reference";
 import { userCards } from "#modules/directory";
 import { folderDeleted } from "../events.ts";
 import { listFaults, treeMatches } from "../filter.ts";
 import { homeFolder } from "../place/place.ts";
-import { filterFaults, idFault } from "../reference.ts";
 import {
   allowsOnFolder,
   homeFolders,

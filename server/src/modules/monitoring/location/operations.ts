@@ -6,10 +6,10 @@ import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
 import { lacking } from "#kernel/principal";
 import { invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
+import { filterFaults, idFault } from "#kernel/reference";
 import { locationDeleted } from "../events.ts";
 import { listFaults, treeMatches } from "../filter.ts";
 import { fieldFaults, holdFolder } from "../folder/store.ts";
-import { filterFaults, idFault } from "../reference.ts";
 import {
   allowsOnLocation,
   homePlace,

@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import type { Fault } from "#kernel/problem";
 import { faultsOf } from "#kernel/validate";
-import { idFault } from "../reference.ts";
+import { idFault } from "#kernel/reference";
 import { readDeviceAddress } from "../watch/device-address.ts";
 import { selectWatch } from "../watch/rows.ts";
 import { blankWatch, mergeWatch } from "../watch/watch-change.ts";

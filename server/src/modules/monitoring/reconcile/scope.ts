@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { holds, lacking } from "#kernel/principal";
 import { invalid, referenceNotFound } from "#kernel/problem";
-import { idFault } from "../reference.ts";
+import { idFault } from "#kernel/reference";
 import { visibleFolders, visibleWatches } from "../scope.ts";
 import type { WatchStatus } from "../tables.ts";
 import { statuses } from "../watch/schema.ts";

@@ -5,7 +5,7 @@ import { query } from "#kernel/db";
 import { type Fault, Problem, referenceNotFound } from "#kernel/problem";
 import { homeFolder, pathAmbiguous } from "../place/place.ts";
 import type { Place } from "../place/schema.ts";
-import { idFault } from "../reference.ts";
+import { idFault } from "#kernel/reference";
 import { allowsOnFolder, allowsOnLocation, visibleFolders, visibleLocations } from "../scope.ts";
 import type { EstateWatch } from "./schema.ts";
 import { inScopeFolder, type Scope } from "./scope.ts";

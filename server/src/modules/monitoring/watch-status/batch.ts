@@ -10,8 +10,8 @@ import { query } from "#kernel/db";
 import type { OperationWork } from "#kernel/operations";
 import type { Permission } from "#kernel/permissions";
 import { type Fault, invalid, Problem, referenceNotFound } from "#kernel/problem";
+import { idFault } from "#kernel/reference";
 import { id, nullable, object, oneOf, text } from "#kernel/schema";
-import { idFault } from "../reference.ts";
 import { visibleFolders, visibleWatches } from "../scope.ts";
 import { monitoring, type WatchStatus } from "../tables.ts";
 

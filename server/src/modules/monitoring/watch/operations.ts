@@ -5,9 +5,9 @@ import { isId, newId } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { lacking } from "#kernel/principal";
 import { type Fault, notFound, type Problem, problem, referenceNotFound, refuse } from "#kernel/problem";
+import { idFault } from "#kernel/reference";
 import { findOrMakePlace } from "../place/place.ts";
 import type { DeviceInterface } from "../probe/device-interface.ts";
-import { idFault } from "../reference.ts";
 import { viewOf } from "../scope.ts";
 import { tenantBorder } from "../tree.ts";
 import {
