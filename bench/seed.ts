@@ -69,7 +69,7 @@ async function multiply(url: string, modelId: string, ids: string[], locationIds
   );
   const made: Record<string, string> = {
     id: "n.id",
-    // Evenly over the number space, as random ones are.
+    // Evenly over the number space, as random ones are. A site may have drawn one of them: no watch bears a site's number.
     numeric_id: "1 + n.place * 20000",
     name: "'hsc' || n.place",
     location_id: `($2::text[])[1 + n.place % ${locationIds.length}]`,
@@ -88,7 +88,8 @@ async function multiply(url: string, modelId: string, ids: string[], locationIds
   await client.query(
     `with n as (select id, place::int from unnest($1::text[]) with ordinality as n (id, place)),
        numbered as (insert into monitoring.numeric_id (numeric_id, tenant_id, id)
-         select ${made.numeric_id}, w.tenant_id, n.id from n, monitoring.watch w where w.id = $3)
+         select ${made.numeric_id}, w.tenant_id, n.id from n, monitoring.watch w where w.id = $3
+         on conflict do nothing)
      insert into monitoring.watch (${columns.join(", ")})
      select ${columns.map((name) => made[name] ?? `w.${name}`).join(", ")} from n, monitoring.watch w where w.id = $3`,
     [ids, locationIds, modelId],

@@ -34,6 +34,8 @@ async function main(): Promise<void> {
     { level: config.LOG_LEVEL, base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ dest: 2, sync: false, minLength: 4_096 }),
   );
+  // Lines wait for a block's worth of others, but not while nothing else happens.
+  setInterval(() => log.flush(), 1_000).unref();
   const masterKeys = loadMasterKeys({
     file: config.MASTER_KEY_FILE || undefined,
     inline: config.MASTER_KEYS || undefined,

@@ -39,7 +39,7 @@ export type Transaction = Db & {
 export type Database = {
   /** Single statements that act in a tenant; hot ones share pipelined connections. */
   in(tenantId: string): Db;
-  /** Begins, runs, commits; once more on serialization failures and deadlocks, so `part` must bear repetition. */
+  /** Begins, runs, commits; again on serialization failures and deadlocks, five times at most, so `part` must bear repetition. */
   transaction<T>(tenantId: string, part: (tx: Transaction) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 };
@@ -130,6 +130,9 @@ async function guarded<T>(work: Promise<T>): Promise<T> {
     throw databaseAway(error) ?? error;
   }
 }
+
+const mostTries = 5;
+const crowded = "Other calls change the same things at this moment. Nothing was changed; try again.";
 
 type Settings = { url: string; role: string; shared: number; pool: number; onLost(error: Error): void };
 
@@ -228,7 +231,10 @@ export function openDatabase(settings: Settings): Database {
           return await attempt(tenantId, part);
         } catch (error) {
           const code = (error as { code?: string }).code;
-          if ((code !== "40001" && code !== "40P01") || tries === 3) throw error;
+          if (code !== "40001" && code !== "40P01") throw error;
+          if (tries === mostTries) throw refuse(unavailable, { detail: crowded, headers: { "retry-after": "1" } });
+          // Apart by chance, so that those who ran into each other do not meet again.
+          await new Promise((resolve) => setTimeout(resolve, Math.random() * 50 * tries));
         }
       }
     },

@@ -186,7 +186,7 @@ function headerParameters(route: Route, write: boolean): Json[] {
       schema: text,
     });
   }
-  if (route.method === "GET" && route.path.endsWith("}")) {
+  if (route.method === "GET" && isTagged(replyOf(route, 200))) {
     parameters.push({
       name: "If-None-Match",
       in: "header",
@@ -212,7 +212,7 @@ function successes(source: Source, route: Route, version: string, components: Co
   const replies: Json = {};
   for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
     const shown = schema && source.versions.replySchema(schema, version);
-    const tagged = shown && "id" in ((shown as { properties?: object }).properties ?? {});
+    const tagged = isTagged(schema);
     replies[status] = {
       description: statusWords[status] ?? "Success.",
       headers: {
@@ -225,10 +225,16 @@ function successes(source: Source, route: Route, version: string, components: Co
       ...(shown ? { content: { [mediaType(shown)]: { schema: components.put(shown) } } } : {}),
     };
   }
-  if (route.method === "GET" && route.path.endsWith("}"))
+  if (route.method === "GET" && isTagged(replyOf(route, 200)))
     replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
   return replies;
 }
+
+const replyOf = (route: Route, status: number) => (route.replies as Record<number, TSchema | null>)[status] ?? null;
+
+/** Whether a reply carries an ETag: that of a resource does, and of whatever else says so by `x-etag`. */
+const isTagged = (schema: TSchema | null) =>
+  schema !== null && ("id" in ((schema as { properties?: object }).properties ?? {}) || "x-etag" in schema);
 
 const mediaType = (schema: TSchema) => (schema as { "x-media-type"?: string })["x-media-type"] ?? "application/json";
 const statusWords: Record<string, string> = {

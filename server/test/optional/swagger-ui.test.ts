@@ -57,7 +57,7 @@ async function authorize(scheme: string, fields: Record<string, string>): Promis
   for (const [name, value] of Object.entries(fields))
     await part.locator(name ? `input[data-name=${name}]` : "input").fill(value);
   await part.locator("button.authorize").click();
-  await part.getByRole("button", { name: "Logout" }).waitFor();
+  await part.getByRole("button", { name: "Remove authorization" }).waitFor();
   await page.locator(".modal-ux .close-modal").click();
 }
 

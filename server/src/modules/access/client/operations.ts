@@ -12,7 +12,7 @@ import { filterFaults } from "#kernel/reference";
 import { inReach } from "#kernel/wall";
 import { requireMayHandOut } from "../hand-out.ts";
 import { scopeFaults } from "../key/faults.ts";
-import { heldBy, type ReadRole, readRoles, storeRoles } from "../key/given-roles.ts";
+import { heldBy, isAmong, type ReadRole, readRoles, storeRoles } from "../key/given-roles.ts";
 import { lockTenant } from "../key/place.ts";
 import { requireVersion } from "../key/rights.ts";
 import { addSecret, rotateSecret } from "../key/rotation.ts";
@@ -260,14 +260,8 @@ export async function updateClient(ctx: Context, clientId: string, change: Clien
 
 /** Roles and scopes that the client did not have are handed out; what it keeps or loses is not. */
 async function requireMayWiden(ctx: Context, row: ClientFound, after: Client, roles?: ReadRole[]): Promise<void> {
-  const keeps = (role: ReadRole) =>
-    row.roles.some((old) => old.roleId === role.roleId && old.within.id === role.within.id);
-  if (roles)
-    requireMayHandOut(
-      ctx,
-      roles.filter((role) => !keeps(role)),
-      after.scopes,
-    );
+  const added = roles?.filter((role) => !isAmong(row.roles, role)) ?? [];
+  requireMayHandOut(ctx, added, after.scopes);
   const newScopes = after.scopes.filter((scope) => !row.scopes.includes(scope));
   if (newScopes.length > 0) requireMayHandOut(ctx, await heldBy(ctx, row.tenant_id, row.id), newScopes);
 }

@@ -55,6 +55,13 @@ async function readRole(
   }
 }
 
+/** Whether this very role at this very place is among them: `groups`, `own` and `tenant` all bear the tenant's id. */
+export function isAmong(roles: readonly RoleFound[], { roleId, within }: RoleFound): boolean {
+  return roles.some(
+    (one) => one.roleId === roleId && one.within.kind === within.kind && one.within.id === within.id,
+  );
+}
+
 /** Replaces the roles of a key or client; what stays is left alone. */
 export async function storeRoles(
   ctx: Context,
@@ -62,10 +69,8 @@ export async function storeRoles(
   before: readonly RoleFound[],
   after: readonly RoleFound[],
 ): Promise<void> {
-  const same = (a: RoleFound) => (b: RoleFound) =>
-    a.roleId === b.roleId && a.within.kind === b.within.kind && a.within.id === b.within.id;
-  const taken = before.filter((role) => !after.some(same(role)));
-  const added = after.filter((role) => !before.some(same(role)));
+  const taken = before.filter((role) => !isAmong(after, role));
+  const added = after.filter((role) => !isAmong(before, role));
   if (taken.length > 0) {
     await ctx.db.run(
       access

@@ -13,7 +13,7 @@ import { access } from "../tables.ts";
 import { visibleTenants } from "../tenant/rows.ts";
 import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
 import { expiryFaults, readNetworks, scopeFaults, titleFaults } from "./faults.ts";
-import { heldBy, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
+import { heldBy, isAmong, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
 import { requirePlace, requireTitle, titleTaken } from "./place.ts";
 import { lockKey, requireMayIssue, requireVersion } from "./rights.ts";
 import { addSecret, rotateSecret } from "./rotation.ts";
@@ -265,14 +265,8 @@ async function changedRoles(ctx: Context, row: KeyFound, roles: NonNullable<KeyC
 
 /** Roles and scopes that the key did not have are handed out; what it keeps or loses is not. */
 async function requireMayWiden(ctx: Context, row: KeyFound, after: Key, roles: ReadRole[] | undefined): Promise<void> {
-  const keeps = (role: ReadRole) =>
-    row.roles.some((old) => old.roleId === role.roleId && old.within.id === role.within.id);
-  if (roles)
-    requireMayHandOut(
-      ctx,
-      roles.filter((role) => !keeps(role)),
-      after.scopes,
-    );
+  const added = roles?.filter((role) => !isAmong(row.roles, role)) ?? [];
+  requireMayHandOut(ctx, added, after.scopes);
   const newScopes = after.scopes.filter((scope) => !row.scopes.includes(scope));
   if (newScopes.length === 0) return;
   const holder = row.kind === "personal" ? row.user_id! : row.id;

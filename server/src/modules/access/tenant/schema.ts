@@ -147,7 +147,7 @@ const authPolicy = {
   sessionMaxHours: Type.Integer({ minimum: 1, maximum: 168 }),
   selfServiceKeys: Type.Boolean({ description: "Users may issue personal keys to themselves." }),
 };
-export const AuthPolicy = object({ tenantId: id("tnt"), ...authPolicy }, { title: "AuthPolicy" });
+export const AuthPolicy = object({ tenantId: id("tnt"), ...authPolicy }, { title: "AuthPolicy", "x-etag": true });
 export type AuthPolicy = Static<typeof AuthPolicy>;
 export const AuthPolicyChange = object(
   {

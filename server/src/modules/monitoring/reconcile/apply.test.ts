@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "../../../../test/harness.ts";
+import { applyItems, takenBy } from "./apply.ts";
+import { planEstate } from "./plan.ts";
 import { each, item, startEstates } from "./reconcile.fixture.ts";
+import type { Estate } from "./schema.ts";
+import { openScope } from "./scope.ts";
 
 const world = await startEstates();
 const { keys, place, eventCount } = world;
@@ -140,6 +144,43 @@ test("nothing is applied that the same request would not find again", async () =
   const named = { matchBy: ["name"] };
   assert.deepEqual(each(await reconcile(twins, { ...both, ...named }), "applied"), ["created", "created"]);
   assert.deepEqual(each(await reconcile(twins, { ...both, ...named }), "outcome"), ["same", "same"]);
+});
+
+test("an item is compared anew when it is applied, and refused where it would hit another watch than before", async () => {
+  const { folderId, reconcile, watch, bearer } = await place();
+  const [equal, gone, moved] = [
+    await watch("equal"),
+    await watch("gone"),
+    await watch("moved", { reference: "R-moved" }),
+  ];
+  const items = [
+    item("1", { id: equal.id, dormant: true }),
+    item("2", { id: gone.id, dormant: true }),
+    item("3", { reference: "R-moved", dormant: true }),
+    item("4", bearer("meanwhile", { reference: "R-meanwhile" })),
+  ];
+  const estate: Estate = { scope: { folderId }, items, ...both };
+  const planned = await world.as(world.A, async (ctx) => planEstate(ctx, await openScope(ctx, estate), estate));
+  await world.patch(`/v1/watch/${equal.id}`, { dormant: true }, { key: keys.aW });
+  await world.delete(`/v1/watch/${gone.id}`, { key: keys.aW });
+  await world.patch(`/v1/watch/${moved.id}`, { reference: null }, { key: keys.aW });
+  await watch("R", { reference: "R-meanwhile" });
+  const before = await eventCount();
+  const done = await world.as(world.A, async (ctx) => {
+    const rows = planned.rows.map((one, position) => ({ position, item: one }));
+    return applyItems(ctx, { estate, scope: await openScope(ctx, estate), taken: takenBy(rows) }, rows);
+  });
+  assert.deepEqual(
+    done.map(({ item: { applied, problem } }) => [applied, problem && (problem as { code: string }).code]),
+    [
+      ["skipped", null],
+      ["refused", "match_changed"],
+      ["refused", "match_changed"],
+      ["refused", "match_changed"],
+    ],
+  );
+  assert.equal(await eventCount(), before);
+  assert.deepEqual(each(await reconcile(items), "outcome"), ["same", "missing", "missing", "different"]);
 });
 
 test("a watch that does not count among the statuses is not created", async () => {

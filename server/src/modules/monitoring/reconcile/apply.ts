@@ -1,4 +1,4 @@
-/** Applies one item of an estate, on what is stored at that moment. */
+/** Applies items of an estate, on what is stored at that moment. */
 import { below } from "#kernel/bulk";
 import type { Context } from "#kernel/contract";
 import { Problem, problem, refuse } from "#kernel/problem";
@@ -10,7 +10,7 @@ import { NewWatch } from "../watch/schema.ts";
 import { invalidWatch } from "../watch/watch-change.ts";
 import { changeFor } from "./compare.ts";
 import { type Examined, examine } from "./examine.ts";
-import { problemOf } from "./plan.ts";
+import { mostCandidates, problemOf } from "./plan.ts";
 import type { Estate, EstateWatch, ReconcileItem } from "./schema.ts";
 import type { Scope } from "./scope.ts";
 
@@ -19,43 +19,63 @@ const matchChanged = problem("match_changed", 409, "What the item hits has chang
 type Apply = NonNullable<Estate["apply"]>;
 type Applied = { applied: "created" | "updated" | "skipped"; watchId: string };
 
+/** An item of a report at its place. */
+export type Row = { position: number; item: ReconcileItem };
 /** What is applied. `taken`: the watches that items of the request hit or made, which are no other item's. */
 export type Job = { estate: Estate; scope: Scope; taken: Set<string> };
 
-export function takenBy(rows: readonly Pick<ReconcileItem, "watchId">[]): Set<string> {
-  return new Set(rows.flatMap(({ watchId }) => watchId ?? []));
+export function takenBy(rows: readonly Row[]): Set<string> {
+  return new Set(rows.flatMap(({ item }) => item.watchId ?? []));
 }
 
-/** Applies an item that the plan left open, and returns its row with what became of it. A refusal leaves nothing behind. */
-export async function applyItem(ctx: Context, job: Job, index: number, row: ReconcileItem): Promise<ReconcileItem> {
-  const base = `/items/${index}/watch`;
+/**
+ * Applies items that the plan left open, up to a thousand, and returns their rows with what became of them. What they hit
+ * is locked and compared anew first; then each is applied by itself, and a refusal leaves nothing behind.
+ */
+export async function applyItems(ctx: Context, job: Job, rows: readonly Row[]): Promise<Row[]> {
+  const { estate, scope, taken } = job;
+  const watchIds = [...takenBy(rows)];
+  if (watchIds.length > 0) await lockWatches(ctx, { ids: watchIds });
+  const { examined } = await examine(
+    ctx,
+    scope,
+    rows.map(({ position, item }) => ({
+      index: position,
+      watch: estate.items[position]!.watch,
+      isOthers: (id: string) => id !== item.watchId && taken.has(id),
+    })),
+  );
+  const done: Row[] = [];
+  for (const [place, { position, item }] of rows.entries()) {
+    const applied = await applyItem(ctx, estate, item, examined[place]!);
+    if (applied.watchId) taken.add(applied.watchId);
+    done.push({ position, item: applied });
+  }
+  return done;
+}
+
+async function applyItem(ctx: Context, estate: Estate, item: ReconcileItem, now: Examined): Promise<ReconcileItem> {
+  const base = `/items/${now.index}/watch`;
   const own: Context = {
     ...ctx,
     call: { ...ctx.call, ifMatch: null },
     warn: (code, pointer) => ctx.warn(code, pointer && base + pointer),
   };
   try {
-    const applied = await ctx.attempt(() => below(base, () => perform(own, job, index, row)));
-    job.taken.add(applied.watchId);
-    return { ...row, ...applied };
+    const applied = await ctx.attempt(() => below(base, () => perform(own, estate, item, now)));
+    return { ...item, ...applied };
   } catch (error) {
     if (!(error instanceof Problem) || error.kind.status >= 500) throw error;
-    return { ...row, applied: "refused", problem: problemOf(ctx, error) };
+    return { ...item, applied: "refused", problem: problemOf(ctx, error) };
   }
 }
 
-async function perform(own: Context, job: Job, index: number, row: ReconcileItem): Promise<Applied> {
-  const { estate, scope, taken } = job;
-  const { watch } = estate.items[index]!;
-  if (row.watchId) await lockWatches(own, { ids: [row.watchId] });
-  const { examined } = await examine(own, scope, [{ index, watch }], (id) => id !== row.watchId && taken.has(id));
-  const now = examined[0]!;
+async function perform(own: Context, estate: Estate, { watchId }: ReconcileItem, now: Examined): Promise<Applied> {
   if (now.outcome === "invalid") throw invalidWatch(now.faults);
-  if (now.watchId !== row.watchId || (row.watchId === null && now.outcome !== "missing"))
-    throw refuse(matchChanged, { members: { candidateIds: now.hits.slice(0, 10).map(({ id }) => id) } });
-  return row.watchId === null
-    ? create(own, watch as EstateWatch, estate.apply!)
-    : update(own, row.watchId, watch as EstateWatch, now, estate.apply!);
+  if (now.watchId !== watchId || (watchId === null && now.outcome !== "missing"))
+    throw refuse(matchChanged, { members: { candidateIds: now.hits.slice(0, mostCandidates).map(({ id }) => id) } });
+  const watch = estate.items[now.index]!.watch as EstateWatch;
+  return watchId === null ? create(own, watch, estate.apply!) : update(own, watchId, watch, now, estate.apply!);
 }
 
 async function create(own: Context, watch: EstateWatch, apply: Apply): Promise<Applied> {

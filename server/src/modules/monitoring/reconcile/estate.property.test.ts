@@ -181,3 +181,21 @@ test("the number of statements does not grow with the items of a thousand", asyn
   assert.ok(few <= 8, `${few} statements`);
   assert.equal(await statementsFor(1_000), few);
 });
+
+test("many items that hit the same many watches are told so without a list for each", async () => {
+  const { folderId, locationId } = await place();
+  await world.sql(
+    `insert into monitoring.watch (tenant_id, id, numeric_id, name, location_id, reference, watch_type, access_in_kbps, access_out_kbps,
+        polling_minutes, site_link, dormant, created_at, created_by, updated_at, updated_by, changed_at)
+      select $1, 'wch_' || lpad(n::text, 26, '0'), 2000000000 + n, 'many-' || n, $2, 'N/A', 'Bearer', 1, 1, 3, false, false, now(), 'test', now(), 'test', now()
+      from generate_series(1, 3000) n`,
+    [world.A, locationId],
+  );
+  const items = Array.from({ length: 3_000 }, (_, n) => item(`${n}`, { reference: "N/A" }));
+  const estate = { scope: { folderId }, items };
+  const { rows, hitIds } = await world.as(world.A, async (ctx) =>
+    planEstate(ctx, await openScope(ctx, estate), estate),
+  );
+  assert.equal(hitIds.size, 3_000);
+  assert.ok(rows.every(({ outcome, candidateIds }) => outcome === "ambiguous" && candidateIds.length === 10));
+});

@@ -2,8 +2,8 @@
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import type { Fault } from "#kernel/problem";
-import { faultsOf } from "#kernel/validate";
 import { idFault } from "#kernel/reference";
+import { faultsOf } from "#kernel/validate";
 import { readDeviceAddress } from "../watch/device-address.ts";
 import { selectWatch } from "../watch/rows.ts";
 import { blankWatch, mergeWatch } from "../watch/watch-change.ts";
@@ -14,7 +14,8 @@ import { EstateWatch, type ReconcileItem } from "./schema.ts";
 import { type Scope, watchesInScope } from "./scope.ts";
 import { type FoundSite, findSites } from "./sites.ts";
 
-export type Asked = { index: number; watch: unknown };
+/** `isOthers`: which watches belong to other items of the request and are none of this one's. */
+export type Asked = { index: number; watch: unknown; isOthers?: (watchId: string) => boolean };
 export type Examined = Pick<ReconcileItem, "outcome" | "reason" | "watchId" | "fields"> & {
   index: number;
   stated: StatedKeys;
@@ -27,39 +28,37 @@ export type Examined = Pick<ReconcileItem, "outcome" | "reason" | "watchId" | "f
   lacksPlace: boolean;
 };
 
-/**
- * Examines up to a thousand items, and returns all watches that any of them could hit. Watches for which `isOthers` holds
- * are not looked at: they belong to other items of the request.
- */
+/** Examines up to a thousand items, and returns all watches that any of them could hit. */
 export async function examine(
   ctx: Context,
   scope: Scope,
   asked: readonly Asked[],
-  isOthers: (watchId: string) => boolean = () => false,
 ): Promise<{ examined: Examined[]; candidates: Candidate[] }> {
-  const read = asked.map(({ index, watch }) => ({ index, ...readWatch(ctx, watch) }));
+  const read = asked.map((one) => ({ ...one, ...readWatch(ctx, one.watch) }));
   const sites = await findSites(
     ctx,
     scope,
     read.map(({ watch }) => watch),
   );
-  const items = read.map(({ index, watch, faults }, place): Item => {
+  const items = read.map(({ index, watch, faults, isOthers }, place): Item => {
     const site = sites[place];
     if (!watch) return { index, faults };
-    return site?.faults ? { index, faults: site.faults } : { index, watch, site, stated: keysOf(watch, site) };
+    return site?.faults
+      ? { index, faults: site.faults }
+      : { index, watch, site, stated: keysOf(watch, site), isOthers };
   });
   const rows = await findRows(
     ctx,
     scope,
     items.flatMap((item) => (item.faults ? [] : [item.stated])),
   );
-  const candidates = [...rows.values()].filter(({ id }) => !isOthers(id)).map(candidateOf);
+  const candidates = [...rows.values()].map(candidateOf);
   const index = indexOf(candidates);
   return { examined: items.map((item) => judge(ctx, scope, item, index, rows)), candidates };
 }
 
 type Item =
-  | { index: number; watch: EstateWatch; site: FoundSite | undefined; stated: StatedKeys; faults?: undefined }
+  | (Asked & { watch: EstateWatch; site: FoundSite | undefined; stated: StatedKeys; faults?: undefined })
   | { index: number; faults: Fault[] };
 
 function judge(
@@ -83,7 +82,7 @@ function judge(
   const { watch, site, stated } = item;
   const isInScope = site?.isInScope ?? true;
   const lacksPlace = site?.locationId === null;
-  const { hits, isDead } = hitsOf(stated, scope.matchBy, index);
+  const { hits, isDead } = hitsOf(stated, scope.matchBy, index, item.isOthers);
   const [hit] = hits;
   if (!hit) {
     const isLasting = isInScope && scope.statuses.includes("pending");

@@ -29,50 +29,61 @@ export type Candidate = {
   locationId: string;
 };
 
-/** Watches by what they can be hit by. */
+/** Watches by what they can be hit by, each list by id. Items that state the same share a list, however long it is. */
 export type MatchIndex = ReadonlyMap<string, readonly Candidate[]>;
 
-const entry = (key: MatchKey, value: string | number) => `${key} ${value}`;
+// No text of a watch holds a line break.
+const entry = (key: MatchKey, value: string | number, limit?: string) =>
+  limit === undefined ? `${key} ${value}` : `${key} ${value}\n${limit}`;
 
 export function indexOf(candidates: Iterable<Candidate>): MatchIndex {
   const index = new Map<string, Candidate[]>();
-  const file = (key: MatchKey, value: string | number | null, candidate: Candidate) => {
-    if (value === null) return;
-    const list = index.get(entry(key, value));
+  const file = (candidate: Candidate, name: string) => {
+    const list = index.get(name);
     if (list) list.push(candidate);
-    else index.set(entry(key, value), [candidate]);
+    else index.set(name, [candidate]);
   };
-  for (const candidate of candidates) {
-    file("id", candidate.id, candidate);
-    file("numericId", candidate.numericId, candidate);
-    file("reference", candidate.reference, candidate);
-    file("deviceAddress", candidate.deviceAddress, candidate);
-    file("name", candidate.name, candidate);
+  for (const candidate of [...candidates].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    const { id, numericId, reference, deviceAddress, interfaces, name, locationId } = candidate;
+    file(candidate, entry("id", id));
+    file(candidate, entry("numericId", numericId));
+    if (reference !== null) file(candidate, entry("reference", reference));
+    if (deviceAddress !== null) {
+      file(candidate, entry("deviceAddress", deviceAddress));
+      for (const one of interfaces) file(candidate, entry("deviceAddress", deviceAddress, one));
+    }
+    file(candidate, entry("name", name));
+    file(candidate, entry("name", name, locationId));
   }
   return index;
 }
 
+const none: readonly Candidate[] = [];
+
 /**
  * The watches that an item hits by the first of its keys that hits any, by id. `isDead`: the item states an id that is
- * none of a watch here; no other key is tried then, since the caller must decide what became of it.
+ * none of a watch here; no other key is tried then, since the caller must decide what became of it. Watches for which
+ * `isOthers` holds are passed over.
  */
 export function hitsOf(
   stated: StatedKeys,
   matchBy: readonly MatchKey[],
   index: MatchIndex,
+  isOthers?: (watchId: string) => boolean,
 ): { hits: readonly Candidate[]; isDead: boolean } {
   for (const key of matchBy) {
     const value = stated[key];
     if (value === undefined) continue;
-    const hits = (index.get(entry(key, value)) ?? []).filter((candidate) => fits(stated, key, candidate));
-    if (hits.length > 0) return { hits: hits.sort((a, b) => (a.id < b.id ? -1 : 1)), isDead: false };
+    const all = index.get(entry(key, value, limitOf(stated, key))) ?? none;
+    const hits = isOthers ? all.filter(({ id }) => !isOthers(id)) : all;
+    if (hits.length > 0) return { hits, isDead: false };
     if (key === "id" || key === "numericId") return { hits, isDead: true };
   }
-  return { hits: [], isDead: false };
+  return { hits: none, isDead: false };
 }
 
-function fits(stated: StatedKeys, key: MatchKey, candidate: Candidate): boolean {
-  if (key === "deviceAddress") return stated.interface === undefined || candidate.interfaces.includes(stated.interface);
-  if (key === "name") return stated.locationId === undefined || candidate.locationId === stated.locationId;
-  return true;
+/** What else the item states that narrows a key. */
+function limitOf(stated: StatedKeys, key: MatchKey): string | undefined {
+  if (key === "deviceAddress") return stated.interface;
+  return key === "name" ? stated.locationId : undefined;
 }

@@ -6,7 +6,7 @@ import { accepted } from "#kernel/operation-store";
 import { readPage } from "#kernel/page";
 import { type Fault, invalid } from "#kernel/problem";
 import { monitoring } from "../tables.ts";
-import { applyItem, takenBy } from "./apply.ts";
+import { applyItems, takenBy } from "./apply.ts";
 import { planEstate } from "./plan.ts";
 import { reconciliation } from "./reconciliation.ts";
 import {
@@ -40,13 +40,15 @@ export async function reconcileWatches(ctx: Context, estate: Estate): Promise<Re
     const start = { tenantId: ctx.who.acting.id, subject: id, input: { reportId: id } };
     return accepted(ctx, (await ctx.startOperation(reconciliation, start)).id);
   }
-  const { rows, hitIds } = await planEstate(ctx, scope, estate);
+  const plan = await planEstate(ctx, scope, estate);
+  let rows = plan.rows.map((item, position) => ({ position, item }));
   await insertReport(ctx, id, null);
-  await insertOnlyHere(ctx, scope, id, rows.length, hitIds);
+  await insertOnlyHere(ctx, scope, id, rows.length, plan.hitIds);
   if (estate.apply) {
-    const job = { estate, scope, taken: takenBy(rows) };
-    for (const [index, row] of rows.entries())
-      if (row.applied === null) rows[index] = await applyItem(ctx, job, index, row);
+    const open = rows.filter(({ item }) => item.applied === null);
+    const applied = await applyItems(ctx, { estate, scope, taken: takenBy(rows) }, open);
+    const byPosition = new Map(applied.map((row) => [row.position, row]));
+    rows = rows.map((row) => byPosition.get(row.position) ?? row);
   }
   await insertItems(ctx, id, rows);
   await finishReport(ctx, id, await countItems(ctx.db, id));

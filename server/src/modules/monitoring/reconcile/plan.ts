@@ -18,7 +18,8 @@ const matchNotLasting = problem(
 /** `rows` with `applied` null are to be applied; without `apply` none is. `hitIds`: all watches that some item hit. */
 export type Plan = { rows: ReconcileItem[]; hitIds: Set<string> };
 
-const mostCandidates = 10;
+/** Candidates that a report names. */
+export const mostCandidates = 10;
 
 export async function planEstate(ctx: Context, scope: Scope, { items, apply }: Estate): Promise<Plan> {
   const examined: Examined[] = [];
@@ -43,7 +44,9 @@ export async function planEstate(ctx: Context, scope: Scope, { items, apply }: E
     if (unlasting.has(item)) return { ...row, applied: "refused", problem: problemOf(ctx, refuse(matchNotLasting)) };
     return !apply || open.has(item) ? row : { ...row, applied: "skipped" };
   });
-  return { rows, hitIds: new Set(settled.flatMap(({ hits }) => hits.map(({ id }) => id))) };
+  const hitIds = new Set<string>();
+  for (const hits of new Set(settled.map((item) => item.hits))) for (const { id } of hits) hitIds.add(id);
+  return { rows, hitIds };
 }
 
 /** Items that hit one watch, each it alone: nobody can say which of them it is. */

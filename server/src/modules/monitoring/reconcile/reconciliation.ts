@@ -1,9 +1,10 @@
 /**
- * An estate of more than a thousand items. It is compared in one transaction, which leaves the report; then each item is
- * applied in a transaction of its own, which notes it in the report. Work that is taken up again goes on behind the last one.
+ * An estate of more than a thousand items. It is compared in one transaction, which leaves the report; then its items are
+ * applied, some at once, in transactions that note them in the report. Work that is taken up again goes on behind the
+ * last ones.
  */
 import type { OperationKind, OperationWork } from "#kernel/operations";
-import { applyItem, takenBy } from "./apply.ts";
+import { applyItems, takenBy } from "./apply.ts";
 import { planEstate } from "./plan.ts";
 import { type Estate, ReconcileResult } from "./schema.ts";
 import { openScope, type Scope } from "./scope.ts";
@@ -15,11 +16,12 @@ import {
   insertItems,
   insertOnlyHere,
   isPlanned,
-  noteItem,
+  noteItems,
   openRequest,
 } from "./store.ts";
 
-const progressEvery = 200;
+/** Items applied in one transaction: few enough that nobody waits long for a watch, nor a cancel. */
+const atOnce = 100;
 
 export const reconciliation: OperationKind<{ reportId: string }> = {
   kind: "monitoring.reconcile",
@@ -51,7 +53,11 @@ function compare(work: OperationWork, reportId: string): Promise<{ estate: Estat
     const scope = await openScope(ctx, estate);
     if (!(await isPlanned(ctx, reportId))) {
       const { rows, hitIds } = await planEstate(ctx, scope, estate);
-      await insertItems(ctx, reportId, rows);
+      await insertItems(
+        ctx,
+        reportId,
+        rows.map((item, position) => ({ position, item })),
+      );
       await insertOnlyHere(ctx, scope, reportId, rows.length, hitIds);
     }
     return { estate, scope };
@@ -60,13 +66,13 @@ function compare(work: OperationWork, reportId: string): Promise<{ estate: Estat
 
 async function applyAll(work: OperationWork, reportId: string, estate: Estate, scope: Scope): Promise<void> {
   const rows = await findItems(work.db, reportId);
-  const job = { estate, scope, taken: takenBy(rows.map(({ item }) => item)) };
-  for (const { position, item } of rows) {
-    if (position % progressEvery === 0) await work.progress(position, rows.length);
-    if (item.applied !== null) continue;
+  const job = { estate, scope, taken: takenBy(rows) };
+  const open = rows.filter(({ item }) => item.applied === null);
+  for (let start = 0; start < open.length; start += atOnce) {
     work.signal.throwIfAborted();
+    await work.progress(rows.length - open.length + start, rows.length);
     await work.transaction(async (ctx) => {
-      await noteItem(ctx, reportId, position, await applyItem(ctx, job, position, item));
+      await noteItems(ctx, reportId, await applyItems(ctx, job, open.slice(start, start + atOnce)));
     });
   }
 }

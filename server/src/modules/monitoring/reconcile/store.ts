@@ -5,7 +5,8 @@ import { type Db, hot, query } from "#kernel/db";
 import { notFound, refuse } from "#kernel/problem";
 import { inActing } from "#kernel/wall";
 import { monitoring } from "../tables.ts";
-import { type Estate, mostAtOnce, type ReconcileItem, type ReconcileSummary } from "./schema.ts";
+import type { Row } from "./apply.ts";
+import { type Estate, mostAtOnce, type ReconcileSummary } from "./schema.ts";
 import { type Scope, watchesInScope } from "./scope.ts";
 
 const keptMs = 30 * 86_400_000;
@@ -41,10 +42,10 @@ const insertSome = hot<{ tenantId: string; id: string; rows: string }, never>(
     from jsonb_to_recordset(${p.rows}::jsonb) as r(position integer, item jsonb)`),
 );
 
-export async function insertItems(ctx: Context, id: string, rows: readonly ReconcileItem[]): Promise<void> {
+export async function insertItems(ctx: Context, id: string, rows: readonly Row[]): Promise<void> {
   for (let start = 0; start < rows.length; start += mostAtOnce) {
-    const some = rows.slice(start, start + mostAtOnce).map((item, place) => ({ position: start + place, item }));
-    await ctx.db.run(insertSome({ tenantId: ctx.who.acting.id, id, rows: JSON.stringify(some) }));
+    const some = JSON.stringify(rows.slice(start, start + mostAtOnce));
+    await ctx.db.run(insertSome({ tenantId: ctx.who.acting.id, id, rows: some }));
   }
 }
 
@@ -57,7 +58,7 @@ export async function insertOnlyHere(
   hitIds: ReadonlySet<string>,
 ): Promise<void> {
   const rest = watchesInScope(ctx, scope)
-    .where(sql<boolean>`not exists (select from unnest(${[...hitIds]}::text[]) hit (id) where hit.id = w.id)`)
+    .where(sql<boolean>`w.id <> all (${[...hitIds]}::text[])`)
     .select([
       sql<string>`${ctx.who.acting.id}`.as("tenant_id"),
       sql<string>`${id}`.as("reconcile_id"),
@@ -81,23 +82,22 @@ export async function isPlanned(ctx: Pick<Context, "db">, id: string): Promise<b
 }
 
 /** The items as they are noted so far. */
-export function findItems(db: Db, id: string): Promise<{ position: number; item: ReconcileItem }[]> {
+export function findItems(db: Db, id: string): Promise<Row[]> {
   return db.rows(
     query(sql`select position, item from monitoring.reconcile_item
       where reconcile_id = ${id} and outcome <> 'onlyHere' order by position`),
   );
 }
 
-const note = hot<{ id: string; position: number; applied: string | null; item: string }, never>(
-  "monitoring_note_reconcile_item",
-  (p) =>
-    query(sql`update monitoring.reconcile_item set applied = ${p.applied}, item = ${p.item}::jsonb
-      where reconcile_id = ${p.id} and position = ${p.position}`),
+const noteSome = hot<{ id: string; rows: string }, never>("monitoring_note_reconcile_items", (p) =>
+  query(sql`update monitoring.reconcile_item i set applied = r.item ->> 'applied', item = r.item
+    from jsonb_to_recordset(${p.rows}::jsonb) as r(position integer, item jsonb)
+    where i.reconcile_id = ${p.id} and i.position = r.position`),
 );
 
-/** Notes what became of an item, in the transaction of its effect. */
-export async function noteItem(ctx: Context, id: string, position: number, item: ReconcileItem): Promise<void> {
-  await ctx.db.run(note({ id, position, applied: item.applied, item: JSON.stringify(item) }));
+/** Notes what became of items, in the transaction of their effects. */
+export async function noteItems(ctx: Context, id: string, rows: readonly Row[]): Promise<void> {
+  await ctx.db.run(noteSome({ id, rows: JSON.stringify(rows) }));
 }
 
 type Counted = { outcome: keyof ReconcileSummary; applied: keyof ReconcileSummary | null; n: number };

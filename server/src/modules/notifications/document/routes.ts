@@ -22,6 +22,7 @@ const Document = Type.Unsafe<string>({
   description: "An OpenAPI 3.1 document.",
   additionalProperties: true,
   "x-media-type": "application/openapi+json",
+  "x-etag": true,
 });
 
 export const documentRoutes = [

@@ -55,7 +55,9 @@ export const operationRoutes = [
     emits: [operationEvents.cancelled],
     run: async (ctx, { params }) => {
       const operation = await cancelOperation(ctx, params.id);
-      return new Reply(operation.status === "cancelled" ? 200 : 202, operation);
+      return operation.status === "cancelled"
+        ? new Reply(200, operation)
+        : new Reply(202, operation, { location: `/operation/${operation.id}` });
     },
   }),
 ];

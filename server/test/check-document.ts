@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import addFormats from "ajv-formats";
+import type { Answer } from "./harness.ts";
+
+type Media = Record<string, { schema?: object }>;
+type Operation = {
+  operationId: string;
+  security?: object[];
+  requestBody?: { content: Media };
+  responses: Record<string, { headers?: Record<string, object>; content?: Media }>;
+};
+export type Published = {
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, object> };
+};
+
+/**
+ * Checks replies against OpenAPI documents as they are published, by nothing but what these say: the operation of the
+ * address, the status, the media type and the schema must stand there. Returns the id of the operation.
+ */
+export function documentChecker(documents: Record<string, Published>) {
+  // `strict` is for writing schemas; here they are read as any client reads them. Unknown formats would go unchecked.
+  const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: true });
+  (addFormats as unknown as (target: Ajv2020) => void)(ajv);
+  for (const [name, document] of Object.entries(documents)) ajv.addSchema(document, name, false, false);
+
+  /** A literal address goes before one with a parameter, as OpenAPI says (Paths Object). */
+  function find(method: string, address: string) {
+    const fits = (template: string) =>
+      new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(address);
+    const found = Object.entries(documents).flatMap(([name, { paths }]) =>
+      Object.entries(paths).flatMap(([template, item]) => {
+        const operation = item[method.toLowerCase()];
+        return operation && fits(template) ? [{ name, template, operation }] : [];
+      }),
+    );
+    return found.find(({ template }) => !template.includes("{")) ?? found[0];
+  }
+
+  return (method: string, path: string, answer: Answer): string => {
+    const [address = ""] = path.split("?");
+    const found = find(method, address);
+    assert.ok(found, `${method} ${address} stands in no document`);
+    const { name, template, operation } = found;
+    const what = `${operation.operationId} ${answer.status}`;
+    const response = operation.responses[answer.status];
+    assert.ok(response, `${what}: the status is not declared`);
+    for (const header of ["location", "etag"]) {
+      const declared = Object.keys(response.headers ?? {}).some((one) => one.toLowerCase() === header);
+      if (header === "location" && declared) assert.ok(answer.headers.get(header), `${what}: ${header} is missing`);
+      if (header === "etag" && declared) assert.ok(answer.headers.get(header), `${what}: ${header} is missing`);
+    }
+    const contentType = answer.headers.get("content-type")?.split(";")[0];
+    if (!response.content) {
+      assert.equal(answer.text, "", `${what}: a body is not declared`);
+      return operation.operationId;
+    }
+    assert.ok(
+      contentType && contentType in response.content,
+      `${what}: ${contentType} is not declared, but ${Object.keys(response.content)}`,
+    );
+    const escaped = (part: string) => encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1"));
+    const place = ["paths", template, method.toLowerCase(), "responses", `${answer.status}`, "content", contentType];
+    const validate = ajv.getSchema(`${name}#/${[...place, "schema"].map(escaped).join("/")}`);
+    assert.ok(validate, `${what}: no schema for ${contentType}`);
+    const value = contentType.endsWith("json") ? JSON.parse(answer.text) : answer.text;
+    const valid = validate(value);
+    assert.ok(valid, `${what}: ${ajv.errorsText(validate.errors)}\n${answer.text.slice(0, 2_000)}`);
+    return operation.operationId;
+  };
+}
