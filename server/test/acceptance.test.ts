@@ -4,9 +4,10 @@ import { performance } from "node:perf_hooks";
 import { type TestContext, test } from "node:test";
 import { hash } from "@node-rs/argon2";
 import { modules } from "../src/app.ts";
+import { guardOf } from "../src/modules/access/log-in-guard.ts";
 import { verifyPassword } from "../src/modules/access/password.ts";
 import { rootFolderOf } from "../src/modules/monitoring/scope.ts";
-import { type Answer, startServer } from "./harness.ts";
+import { type Answer, eventually, startServer } from "./harness.ts";
 import { buildHouse } from "./house.ts";
 import { planted, steering } from "./planted.ts";
 import { clientToken, makeClient, makeUser, userTokens } from "./tokens.ts";
@@ -106,6 +107,29 @@ test("42. the sixth wrong password is 429 there, also the right one; from anothe
     assert.deepEqual([refused.status, refused.body.code], [429, "login_throttled"]);
   }
   assert.equal((await logIn("locked", user.password, "198.51.100.8")).status, 200);
+});
+
+test("the failure that locks a name is told as login.locked, once, to who may read the user", async () => {
+  const user = await makeUser(server, a, "besieged");
+  const guard = guardOf(server.kernel)!;
+  for (let n = 0; n < 49; n++) {
+    const attempt = await guard.enter("besieged", `192.0.2.${n}`);
+    assert.ok(attempt.admitted);
+    attempt.fail();
+  }
+  const told = () =>
+    server.sql("select * from kernel.outbox where subject = $1 and type like '%login.locked'", [user.id]);
+  assert.deepEqual(await told(), []);
+  assert.equal((await logIn("besieged", "wrong", "198.51.100.20")).status, 400);
+  assert.equal((await logIn("besieged", "wrong", "198.51.100.21")).body.code, "login_throttled");
+  const [news] = await eventually(async () => {
+    const found = await told();
+    return found.length > 0 && found;
+  });
+  const lockedUntil = new Date(server.clock.now().getTime() + 3_600_000).toISOString();
+  assert.deepEqual([news.type, news.tenant_id], ["demarc.access.login.locked", a]);
+  assert.deepEqual(news.data.resource, { userId: user.id, tenantId: a, lockedUntil });
+  assert.equal((await told()).length, 1);
 });
 
 test("48. a token with scope watch.read does not PATCH a watch: scope_missing, in body and header", async () => {

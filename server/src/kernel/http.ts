@@ -157,7 +157,8 @@ function expected(error: Error): Problem | undefined {
   if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE")
     return refuse(mediaTypeNotSupported, { detail: "Send application/json." });
   const status = (error as FastifyError).statusCode;
-  if (code?.startsWith("FST_ERR_") && status && status >= 400 && status < 500)
+  // ECONNRESET with a status: the caller went away in the middle of its body.
+  if ((code?.startsWith("FST_ERR_") || code === "ECONNRESET") && status && status >= 400 && status < 500)
     return refuse(badRequest, { detail: error.message });
   return undefined;
 }

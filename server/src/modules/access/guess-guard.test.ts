@@ -29,7 +29,7 @@ function setUp() {
   /** Fails so often; every one of these tries must be admitted. Says how many of them locked the name. */
   async function fail(times: number, name = "zoe", address = HERE): Promise<number> {
     let locks = 0;
-    for (let i = 0; i < times; i++) locks += (await enter(name, address)).fail().nameLocked ? 1 : 0;
+    for (let i = 0; i < times; i++) locks += (await enter(name, address)).fail().nameLockedUntilMs === null ? 0 : 1;
     return locks;
   }
   async function succeed(name = "zoe", address = HERE): Promise<void> {

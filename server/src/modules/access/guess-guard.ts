@@ -38,8 +38,11 @@ export type Try = {
   admitted: true;
   /** The password (and second factor) was right. */
   succeed(): Promise<void>;
-  /** It was wrong. `nameLocked`: this failure closed the name to unknown addresses, which is the event `login.locked`. */
-  fail(): { nameLocked: boolean };
+  /**
+   * It was wrong. `nameLockedUntilMs`: this failure closed the name to unknown addresses, which is the event
+   * `login.locked`.
+   */
+  fail(): { nameLockedUntilMs: number | null };
   /** Nothing was compared: the hashes were busy, the database was away. */
   cancel(): void;
 };
@@ -91,7 +94,7 @@ export function createGuessGuard(now: () => number, successes: SuccessStore): Gu
         const atMs = now();
         failPair(pair.tally(), atMs);
         failCounted(ofAddress.tally(), ADDRESS, atMs);
-        return { nameLocked: failCounted(ofName.tally(), NAME, atMs) };
+        return { nameLockedUntilMs: failCounted(ofName.tally(), NAME, atMs) ? atMs + NAME.pauseMs : null };
       },
       cancel: settle,
     };

@@ -57,9 +57,7 @@ async function readRole(
 
 /** Whether this very role at this very place is among them: `groups`, `own` and `tenant` all bear the tenant's id. */
 export function isAmong(roles: readonly RoleFound[], { roleId, within }: RoleFound): boolean {
-  return roles.some(
-    (one) => one.roleId === roleId && one.within.kind === within.kind && one.within.id === within.id,
-  );
+  return roles.some((one) => one.roleId === roleId && one.within.kind === within.kind && one.within.id === within.id);
 }
 
 /** Replaces the roles of a key or client; what stays is left alone. */

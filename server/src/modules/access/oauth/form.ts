@@ -20,10 +20,11 @@ export function invalidRequest(description: string): OAuthError {
   return new OAuthError("invalid_request", description);
 }
 
-/** A part of a form, decoded; null where it is no form encoding of UTF-8. */
+/** A part of a form, decoded; null where it is no form encoding of UTF-8, or holds U+0000, which PostgreSQL cannot take. */
 export function decodeFormPart(text: string): string | null {
   try {
-    return decodeURIComponent(text.replaceAll("+", " "));
+    const part = decodeURIComponent(text.replaceAll("+", " "));
+    return part.includes("\0") ? null : part;
   } catch {
     return null;
   }
@@ -36,7 +37,7 @@ function parseForm(body: Buffer): Form {
     const mark = pair.indexOf("=");
     const name = decodeFormPart(mark < 0 ? pair : pair.slice(0, mark));
     const value = decodeFormPart(mark < 0 ? "" : pair.slice(mark + 1));
-    if (name === null || value === null) throw invalidRequest("The body is not form-encoded UTF-8.");
+    if (name === null || value === null) throw invalidRequest("The body is not form-encoded UTF-8 without U+0000.");
     if (form.has(name)) throw invalidRequest(`The parameter ${name} is there twice.`);
     form.set(name, value);
   }

@@ -10,6 +10,7 @@ import { findLogin, fold, type LoginUser } from "#modules/directory";
 import type { GuessGuard, SuccessStore, Try } from "../guess-guard.ts";
 import { hashPassword, needsRehash, verifyPassword } from "../password.ts";
 import { access, type LoginRow } from "../tables.ts";
+import { loginLocked } from "../user/events.ts";
 import { asActor, callerOf } from "./caller.ts";
 
 type Login = Selectable<LoginRow>;
@@ -58,9 +59,9 @@ export async function proveByPassword(
       if (needsRehash(login.password!)) server.aside(rehash(kernel, login, password));
       return { kind: "proved", user, login, attempt };
     }
-    attempt.fail();
+    const { nameLockedUntilMs } = attempt.fail();
     // Aside, because only users that exist have a record: its time would tell them from those that do not.
-    if (user) server.aside(recordFailure(server, request, user, clientId, verdict));
+    if (user) server.aside(recordFailure(server, request, user, clientId, verdict, nameLockedUntilMs));
     return { kind: "wrong" };
   } finally {
     if (!settled) attempt.cancel();
@@ -84,15 +85,28 @@ async function recordFailure(
   user: LoginUser,
   clientId: string,
   verdict: string,
+  lockedUntilMs: number | null,
 ): Promise<void> {
   const tenant = await server.kernel.gate.tenant(user.tenantId);
   if (!tenant) return;
   // Nobody has proved to be this user: the entry is about it, not by it.
   const stranger = asActor(tenant, { kind: "system", id: "log-in", name: "log-in" }, clientId);
-  await record(server, request, stranger, user, "failed", clientId, verdict === "right" ? "not_current" : "password");
+  await record(
+    server,
+    request,
+    stranger,
+    user,
+    "failed",
+    clientId,
+    verdict === "right" ? "not_current" : "password",
+    lockedUntilMs,
+  );
 }
 
-/** An entry of type `login` in the audit trail. `reason`: why it failed, for who may read the trail. */
+/**
+ * An entry of type `login` in the audit trail. `reason`: why it failed, for who may read the trail. `lockedUntilMs`:
+ * it closed the name, which is told.
+ */
 export async function record(
   { kernel }: Pick<Parts, "kernel">,
   request: FastifyRequest,
@@ -101,8 +115,21 @@ export async function record(
   action: "succeeded" | "failed",
   clientId: string,
   reason: string | null,
+  lockedUntilMs: number | null = null,
 ): Promise<void> {
   await inTransaction(kernel, callerOf(kernel, request, who), async (ctx) => {
+    if (lockedUntilMs !== null) {
+      const resource = { userId: user.id, tenantId: user.tenantId, lockedUntil: new Date(lockedUntilMs).toISOString() };
+      ctx.emit(loginLocked, {
+        tenantId: user.tenantId,
+        subject: user.id,
+        path: `/user/${user.id}`,
+        resource,
+        previous: null,
+        changed: [],
+        ownerId: user.id,
+      });
+    }
     ctx.audit({
       tenantId: user.tenantId,
       type: "login",

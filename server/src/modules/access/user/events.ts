@@ -1,5 +1,5 @@
 import { event } from "#kernel/events";
-import { LogIn } from "./schema.ts";
+import { LogIn, LogInLock } from "./schema.ts";
 
 const about = { permission: "user.read", resource: LogIn } as const;
 
@@ -12,5 +12,10 @@ export const passwordChanged = event("access", "password.changed", {
   ...about,
   summary: "A user's password was changed; its other log-ins ended.",
 });
+export const loginLocked = event("access", "login.locked", {
+  permission: "user.read",
+  summary: "Too many wrong passwords: a user logs in only from addresses where it did in the last 30 days.",
+  resource: LogInLock,
+});
 
-export const logInEvents = [userBlocked, userUnblocked, passwordChanged];
+export const logInEvents = [userBlocked, userUnblocked, passwordChanged, loginLocked];

@@ -13,6 +13,11 @@ export const LogIn = object(
 );
 export type LogIn = Static<typeof LogIn>;
 
+export const LogInLock = object(
+  { userId: id("usr"), tenantId: id("tnt"), lockedUntil: instant },
+  { title: "LogInLock" },
+);
+
 /** Long enough for whatever a client may have hashed or generated; what may be set is said by the rules, with names. */
 const password = Type.String({ minLength: 1, maxLength: 1_000, "x-secret": true });
 

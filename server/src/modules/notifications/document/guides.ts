@@ -1,6 +1,7 @@
 /** The pages of docs/: written once for the repository and the server, whose links then name the server's addresses. */
 import { readFileSync } from "node:fs";
 import { Marked } from "marked";
+import { declaredProblems } from "#kernel/problem";
 
 const docs = new URL("../../../../../docs/", import.meta.url);
 
@@ -21,15 +22,20 @@ const files = [
 
 export type Guide = { name: string; address: string; title: string; reference: boolean; html: string };
 
-/** Reads and renders all guides. A service's own name leads to its Swagger UI, so a guide of that name stands beside. */
+/**
+ * Reads and renders all guides. A service's own name leads to its Swagger UI, so a guide of that name stands beside; the
+ * code of a problem leads to its page.
+ */
 export function readGuides(services: readonly string[]): Guide[] {
   const addressOf = (name: string) => `/docs/${services.includes(name) ? `${name}-guide` : name}`;
+  const codes = new Set(declaredProblems().map(({ code }) => code));
   const marked = new Marked({
     walkTokens(token) {
       if (token.type === "link")
         token.href = token.href.replace(/^([a-z-]+)\.md(?=#|$)/, (_: string, name: string) => addressOf(name));
     },
     renderer: {
+      codespan: ({ text }) => codes.has(text) && `<a href="/docs/error/${text}"><code>${text}</code></a>`,
       heading({ tokens, text, depth }) {
         return `<h${depth} id="${anchorOf(text)}">${this.parser.parseInline(tokens)}</h${depth}>\n`;
       },

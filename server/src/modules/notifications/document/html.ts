@@ -36,7 +36,7 @@ export function indexPage({ release, versions, services }: Index, guides: readon
   };
   const version = ({ label, status, servedBy, deprecatedAt, sunsetAt }: Index["versions"][number]) =>
     `<li><code>${label}</code> ${[
-      status === "alias" ? `is served by ${servedBy}` : status,
+      status === "alias" ? `is served by ${servedBy}` : status === "ga" ? "is current" : `is ${status}`,
       ...(deprecatedAt ? [`deprecated since ${deprecatedAt}`] : []),
       ...(sunsetAt ? [`ends ${sunsetAt}`] : []),
     ].join(", ")}</li>`;

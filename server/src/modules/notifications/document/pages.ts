@@ -6,7 +6,7 @@ import fastifyStatic from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { routeTable } from "#kernel/http";
 import type { Kernel } from "#kernel/kernel";
-import { declaredProblems, rateLimited, refuse } from "#kernel/problem";
+import { declaredProblems, notFound, rateLimited, refuse } from "#kernel/problem";
 import { readGuides } from "./guides.ts";
 import { errorPage, indexPage, pageOf, swaggerPage, titleOf } from "./html.ts";
 
@@ -102,10 +102,7 @@ function html(reply: FastifyReply, text: string): FastifyReply {
 }
 
 function missing(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (!wantsHtml(request)) {
-    reply.callNotFound();
-    return reply;
-  }
+  if (!wantsHtml(request)) throw refuse(notFound);
   const body = '<h1>There is no such page</h1><p>The <a href="/">index</a> lists all there are.</p>';
   return html(reply.code(404), pageOf("There is no such page", body));
 }
