@@ -55,8 +55,11 @@ async function rowsOf(databaseUrl: string, watchId: string): Promise<StoredRow[]
          and attgenerated = '' and attidentity = ''`,
     );
     const list = columns.map(({ attname }) => `${attname}::text`).join(", ");
-    const { rows: found } = await client.query(`select ${list} from ${table} t where strpos(t::text, $1) > 0`, [watchId]);
-    if (found.length !== 1) throw new Error(`The create left ${found.length} rows in ${table}, where one was expected.`);
+    const { rows: found } = await client.query(`select ${list} from ${table} t where strpos(t::text, $1) > 0`, [
+      watchId,
+    ]);
+    if (found.length !== 1)
+      throw new Error(`The create left ${found.length} rows in ${table}, where one was expected.`);
     rows.push({ table, values: found[0] });
   }
   await client.end();

@@ -68,8 +68,6 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-export type Answer = { status: number; body: any };
-
 /** One call as an ordinary client makes it. @throws Error on any status of 400 or more. */
 export async function call(
   { port }: { port: number },
@@ -78,6 +76,7 @@ export async function call(
   path: string,
   body?: unknown,
   headers: Record<string, string> = {},
+  // biome-ignore lint/suspicious/noExplicitAny: replies are read as they come
 ): Promise<any> {
   const reply = await fetch(`http://127.0.0.1:${port}/v1${path}`, {
     method,

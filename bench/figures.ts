@@ -1,6 +1,6 @@
 /** The arithmetic of the benchmark: rounds of several contenders in turns, and their medians. */
 import type { Loaded } from "./load.ts";
-import { cpuOfTree, type CpuUse } from "./machine.ts";
+import { type CpuUse, cpuOfTree } from "./machine.ts";
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -25,7 +25,12 @@ export type Contender = {
   after?(): Promise<void>;
   load(seconds: number): Promise<Loaded>;
 };
-type Round = { perSecond: number; p50Ms: number; p99Ms: number; cpu: { server: number; database: number; client: number } };
+type Round = {
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  cpu: { server: number; database: number; client: number };
+};
 export type Score = {
   name: string;
   perSecond: number;

@@ -15,9 +15,12 @@ type Field = { demarc: Demarc; bare: Bare; seeded: Seeded; rounds: number; secon
 export function measureGet({ demarc, bare, seeded, rounds, seconds }: Field): Promise<Score[]> {
   const read = (port: number, label: string, headers: Record<string, string>) => {
     const requests = seeded.watchIds.map((id) => requestText("GET", `${label}/watch/${id}`, headers));
-    let place = 0;
+    const place = 0;
     // A stride, so that neighbours in time are no neighbours in the table.
-    const next = () => requests[(place = (place + 7_919) % requests.length)]!;
+    const next = () => {
+      place = (place + 7_919) % requests.length;
+      return requests[place]!;
+    };
     return (duration: number) => runLoad({ port, clients, seconds: duration, next, expected: 200 });
   };
   const loadDemarc = read(demarc.port, "/v1", { "x-api-key": seeded.key });

@@ -367,6 +367,17 @@ function trimmed(text: string, fields: string[]): string {
   return JSON.stringify(Array.isArray(body.items) ? { ...body, items: body.items.map(pick) } : pick(body));
 }
 
+/** Fastify calls `onResponse` for a reply that was written; a caller that hangs up before is in the activity log too. */
+function recordIfUnheard(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
+  if (reply.raw.destroyed) {
+    recordVisit(kernel, request, reply);
+    return;
+  }
+  reply.raw.once("close", () => {
+    if (!reply.raw.writableFinished) recordVisit(kernel, request, reply);
+  });
+}
+
 function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
   const visit = request.visit;
   if (!visit) return;
