@@ -15,7 +15,7 @@ type Field = { demarc: Demarc; bare: Bare; seeded: Seeded; rounds: number; secon
 export function measureGet({ demarc, bare, seeded, rounds, seconds }: Field): Promise<Score[]> {
   const read = (port: number, label: string, headers: Record<string, string>) => {
     const requests = seeded.watchIds.map((id) => requestText("GET", `${label}/watch/${id}`, headers));
-    const place = 0;
+    let place = 0;
     // A stride, so that neighbours in time are no neighbours in the table.
     const next = () => {
       place = (place + 7_919) % requests.length;

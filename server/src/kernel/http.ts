@@ -91,6 +91,7 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
       reply.header("ratelimit-policy", charge.policy);
       reply.header("ratelimit", charge.limit);
     }
+    recordIfUnheard(kernel, request, reply);
     done();
   });
   app.addHook("onResponse", (request, reply, done) => {
