@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
+import pg from "pg";
 import { eventually, startServer } from "./harness.ts";
 
 const server = await startServer();
@@ -56,13 +57,17 @@ test("a caller that does not wait for the reply to its write stands in the activ
     ...["POST /v1/folder HTTP/1.1", "Host: x", `X-Api-Key: ${administrator}`, `X-Request-Id: ${requestId}`],
     ...["Content-Type: application/json", `Content-Length: ${body.length}`],
   ];
-  await new Promise<void>((resolve, reject) => {
-    const socket = connect(Number(new URL(server.url).port), "127.0.0.1", () =>
-      socket.write(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy()),
-    );
-    socket.once("close", () => resolve());
-    socket.once("error", reject);
-  });
+  const holder = new pg.Client({ connectionString: server.databaseUrl });
+  await holder.connect();
+  await holder.query("begin; lock table monitoring.folder in access exclusive mode");
+  const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  socket.write(`${lines.join("\r\n")}\r\n\r\n${body}`);
+  await eventually(async () => (await server.sql("select from pg_locks where not granted")).length > 0);
+  socket.destroy();
+  // A call behind it: the server has heard of the end when this one is answered.
+  await server.get("/v1/version");
+  await holder.query("commit");
+  await holder.end();
   const statuses = await eventually(async () => {
     const { items } = (await server.get(`/v1/activity?requestId=${requestId}`, { key: administrator })).body;
     return items.length > 0 && items.map(({ status }: { status: number }) => status);

@@ -30,6 +30,7 @@ import {
   requestTimedOut,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
+import { recordIfUnheard, recordVisit } from "./visit-line.ts";
 import { mountVitals } from "./vitals.ts";
 
 export const mebibyte = 1_048_576;
@@ -366,54 +367,4 @@ function trimmed(text: string, fields: string[]): string {
     Object.fromEntries(fields.filter((name) => name in value).map((name) => [name, value[name]]));
   const body = JSON.parse(text) as Record<string, unknown>;
   return JSON.stringify(Array.isArray(body.items) ? { ...body, items: body.items.map(pick) } : pick(body));
-}
-
-/** Fastify calls `onResponse` for a reply that was written; a caller that hangs up before is in the activity log too. */
-function recordIfUnheard(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
-  if (reply.raw.destroyed) {
-    recordVisit(kernel, request, reply);
-    return;
-  }
-  reply.raw.once("close", () => {
-    if (!reply.raw.writableFinished) recordVisit(kernel, request, reply);
-  });
-}
-
-function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
-  const visit = request.visit;
-  if (!visit) return;
-  const { who, entry } = visit;
-  const durationMs = Math.round((performance.now() - visit.startedAtMs) * 1000) / 1000;
-  const bytesOut = Number(reply.getHeader("content-length") ?? 0);
-  const tenantId = who?.tenant.id ?? visit.ownerTenantId ?? "";
-  kernel.activity.record({
-    at: kernel.now(),
-    requestId: visit.requestId,
-    tenantId,
-    actingTenantId: who?.acting.id ?? tenantId,
-    actor: who ? who.actor : null,
-    via: who ? who.via : null,
-    service: entry?.service ?? null,
-    version: visit.version?.label ?? null,
-    operationId: entry?.route.id ?? null,
-    method: request.method,
-    route: entry?.template ?? request.routeOptions.url ?? null,
-    target: targets(request.params as Record<string, string> | undefined),
-    status: reply.statusCode,
-    code: visit.code,
-    reason: visit.reason,
-    durationMs,
-    address: visit.address,
-    userAgent: request.headers["user-agent"]?.slice(0, 200) ?? null,
-    bytesIn: visit.bytesIn,
-    bytesOut,
-  });
-}
-
-/** Ids among the path parameters; anything else in a path (a user name, a key) stays out of the log. */
-function targets(params: Record<string, string> | undefined): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [name, value] of Object.entries(params ?? {}))
-    if (/^[a-z]{3}_[0-9a-z]{26}$/.test(value)) found[name] = value;
-  return found;
 }
