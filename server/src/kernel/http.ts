@@ -143,6 +143,9 @@ async function parseJson(request: FastifyRequest, body: Buffer): Promise<unknown
   if (charset && !/^utf-?8$/i.test(charset)) {
     throw refuse(mediaTypeNotSupported, { detail: `The charset ${charset} is not supported; send UTF-8.` });
   }
+  const coding = request.headers["content-encoding"];
+  if (coding && coding !== "identity")
+    throw refuse(mediaTypeNotSupported, { detail: "Send the body as it is, without a content coding." });
   request.visit.bytesIn = body.length;
   if (body.length === 0) return undefined;
   const reading = readJson(body);
