@@ -181,6 +181,12 @@ test("a body over the limit is 413, another media type or charset 415", async ()
     assert.equal(answer.status, 415, type);
   }
   assert.equal((await server.get("/v1/ping", { key })).status, 200);
+  const coded = await server.call("POST", "/v1/thing", {
+    key,
+    raw: '{"name":"a"}',
+    headers: { "content-encoding": "gzip" },
+  });
+  assert.equal(coded.status, 415, "a content coding is not unpacked");
 });
 
 test("faults of the schema and faults by a rule beyond it are told in one reply", async () => {
