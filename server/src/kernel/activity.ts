@@ -42,12 +42,16 @@ const everyMs = 200;
 const mostWaiting = 50_000;
 const batchSize = 2_000;
 
-const insert = hot<{ rows: string; rootId: string }, never>("insert_activity", ({ rows, rootId }) =>
-  query(sql`insert into access.activity (tenant_id, acting_tenant_id, id, at, request_id, actor, via, service, version, operation_id, method, route,
+// Callers are few and lines many: what is known of a caller is sent and read once a batch.
+const insert = hot<{ rows: string; callers: string; rootId: string }, never>(
+  "insert_activity",
+  ({ rows, callers, rootId }) =>
+    query(sql`insert into access.activity (tenant_id, acting_tenant_id, id, at, request_id, actor, via, service, version, operation_id, method, route,
       target, status, code, reason, duration_ms, address, user_agent, bytes_in, bytes_out)
-    select coalesce(nullif("tenantId", ''), ${rootId}), coalesce(nullif("actingTenantId", ''), ${rootId}), id, at, "requestId", actor, via, service, version,
+    select coalesce(nullif("tenantId", ''), ${rootId}), coalesce(nullif("actingTenantId", ''), ${rootId}), id, at, "requestId",
+      ${callers}::jsonb -> caller -> 'actor', ${callers}::jsonb -> caller -> 'via', service, version,
       "operationId", method, route, target, status, code, reason, "durationMs", address, "userAgent", "bytesIn", "bytesOut"
-    from json_to_recordset(${rows}::json) as r("tenantId" text, "actingTenantId" text, id text, at timestamptz, "requestId" text, actor jsonb, via jsonb,
+    from json_to_recordset(${rows}::json) as r("tenantId" text, "actingTenantId" text, id text, at timestamptz, "requestId" text, caller integer,
       service text, version text, "operationId" text, method text, route text, target jsonb, status smallint, code text, reason text,
       "durationMs" real, address text, "userAgent" text, "bytesIn" bigint, "bytesOut" bigint)`),
 );
@@ -60,9 +64,8 @@ export function createActivity(system: Database, log: Logger, rootId: () => stri
   async function write(): Promise<void> {
     while (waiting.length > 0) {
       const batch = waiting.slice(0, batchSize);
-      const rows = JSON.stringify(batch.map((entry) => ({ ...entry, id: newId("act", entry.at.getTime()) })));
       try {
-        await system.in("").run(insert({ rows, rootId: rootId() }));
+        await system.in("").run(insert({ ...textOf(batch), rootId: rootId() }));
       } catch (error) {
         log.warn({ err: error, lines: waiting.length }, "the activity log waits for the database");
         return;
@@ -88,4 +91,20 @@ export function createActivity(system: Database, log: Logger, rootId: () => stri
       await flush();
     },
   };
+}
+
+/** A batch as the statement takes it. Principals are cached, so equal callers are one object as a rule. */
+function textOf(batch: readonly ActivityEntry[]): { rows: string; callers: string } {
+  const places = new Map<ActivityEntry["via"], number>();
+  const callers: Pick<ActivityEntry, "actor" | "via">[] = [];
+  const rows = batch.map((entry) => {
+    const { actor, via, at } = entry;
+    let caller = places.get(via);
+    if (caller === undefined) {
+      caller = callers.push({ actor, via }) - 1;
+      places.set(via, caller);
+    }
+    return { ...entry, actor: undefined, via: undefined, caller, id: newId("act", at.getTime()) };
+  });
+  return { rows: JSON.stringify(rows), callers: JSON.stringify(callers) };
 }

@@ -205,8 +205,7 @@ const insertNews = hot<{ rows: string }, never>("insert_news", ({ rows }) =>
 );
 const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
   query(sql`insert into access.audit (tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment, search)
-    select tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment,
-      lower(normalize(search, NFC))
+    select tenant_id, id, at, type, action, item_kind, item_id, item_name, actor, on_behalf_of, via, request_id, changes, comment, lower(search)
     from jsonb_to_recordset(${rows}::jsonb) as r(tenant_id text, id text, at timestamptz, type text, action text, item_kind text,
       item_id text, item_name text, actor jsonb, on_behalf_of jsonb, via jsonb, request_id text, changes jsonb, comment text, search text)`),
 );
@@ -280,7 +279,9 @@ function changeRow({ who, call, now }: Caller, change: AuditChange): Record<stri
       change.action,
       change.comment ?? "",
       JSON.stringify(changes),
-    ].join("\n"),
+    ]
+      .join("\n")
+      .normalize("NFC"),
   };
 }
 

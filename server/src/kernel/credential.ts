@@ -35,7 +35,12 @@ export function credentialForm(value: string): CredentialForm {
 
 /** The 32 octets under which a credential of any form is stored and looked up: SHA-256 with a domain prefix. */
 export function credentialDigest(value: string): Buffer {
-  return hash("sha256", DIGEST_PREFIX + value, "buffer");
+  return Buffer.from(credentialMark(value), "latin1");
+}
+
+/** The same octets as a string of one character each: what caches go by, several times cheaper to make. */
+export function credentialMark(value: string): string {
+  return hash("sha256", DIGEST_PREFIX + value, "binary");
 }
 
 function checksum(body: string): string {

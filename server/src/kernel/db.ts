@@ -4,6 +4,7 @@
  * everything that may take long, so that nobody waits behind it. Every call states the tenant it acts in: the row
  * policies read it from the setting `demarc.tenant`, which travels in the same round trip as the statement.
  */
+import type { Writable } from "node:stream";
 import {
   type Compilable,
   type CompiledQuery,
@@ -15,6 +16,7 @@ import {
   type RawBuilder,
 } from "kysely";
 import pg from "pg";
+import { PreparedQuery } from "./prepared-query.ts";
 import { type Problem, refuse, unavailable } from "./problem.ts";
 
 type Statement = { sql: string; parameters: readonly unknown[]; name?: string };
@@ -45,6 +47,13 @@ export type Database = {
 };
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+
+const textArray = 1009;
+const readTextArray = pg.types.getTypeParser(textArray as never) as (text: string) => string[];
+// Ids and plain words, which nearly all arrays hold, stand without quotes; the general reader goes letter by letter.
+pg.types.setTypeParser(textArray as never, (text) =>
+  /^\{[\w,-]+\}$/.test(text) && !/NULL/i.test(text) ? text.slice(1, -1).split(",") : readTextArray(text),
+);
 
 /** Kysely over a module's own tables, for building and typing only: execution is this file's. */
 export function tables<T>(): Kysely<T> {
@@ -95,8 +104,23 @@ function compile(source: Query<unknown>): Statement {
   return "sql" in source ? source : source.compile();
 }
 
-function toPg(statement: Statement): pg.QueryConfig {
-  return { name: statement.name, text: statement.sql, values: statement.parameters as unknown[] };
+function send(client: pg.ClientBase, { sql, name, parameters }: Statement): Promise<pg.QueryResult> {
+  if (!name) return client.query(parameters.length > 0 ? { text: sql, values: parameters as unknown[] } : sql);
+  return new Promise((resolve, reject) => {
+    const query = new PreparedQuery(sql, name, parameters, (error, result) => {
+      if (error) reject(Object.assign(error, { statement: name }));
+      else resolve(result);
+    });
+    client.query(query as unknown as pg.Submittable);
+  });
+}
+
+/** What is sent until `release` is called leaves in one write: under load, system calls are what a read costs. */
+function gather(client: pg.ClientBase, until: (release: () => void) => void): void {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  if (stream.writableCorked > 0) return;
+  stream.cork();
+  until(() => stream.uncork());
 }
 
 /** Whether an error is the database's refusal of a row by this unique index or constraint. */
@@ -155,13 +179,14 @@ export function openDatabase(settings: Settings): Database {
 
   async function single(tenantId: string, source: Query<unknown>): Promise<pg.QueryResult> {
     const statement = compile(source);
-    if (statement.name && settings.shared > 0) return guarded(shared.query(tenantId, toPg(statement)));
+    if (statement.name && settings.shared > 0) return guarded(shared.query(tenantId, statement));
     const client = await guarded(pool.connect());
     let failed = true;
     try {
       // Within one statement block: the setting is the session's until the next user of the connection sets its own.
-      const set = client.query(setTenant(tenantId));
-      const result = client.query(toPg(statement));
+      gather(client, process.nextTick);
+      const set = send(client, setTenant(tenantId));
+      const result = send(client, statement);
       const [first, second] = await Promise.allSettled([set, result]);
       failed = first.status === "rejected";
       if (first.status === "rejected") throw first.reason;
@@ -178,43 +203,44 @@ export function openDatabase(settings: Settings): Database {
     const client = await guarded(pool.connect());
     const fired: Promise<unknown>[] = [];
     let broken = false;
-    function send(config: pg.QueryConfig | string): Promise<pg.QueryResult> {
-      const sent = client.query(config as pg.QueryConfig);
+    function put(statement: Statement): Promise<pg.QueryResult> {
+      gather(client, process.nextTick);
+      const sent = send(client, statement);
       sent.catch(() => {});
       return sent;
     }
-    function fire(config: pg.QueryConfig | string): void {
-      fired.push(send(config));
+    function fire(statement: Statement): void {
+      fired.push(put(statement));
     }
     let savepoints = 0;
     const tx: Transaction = {
-      ...reading((source) => send(toPg(compile(source)))),
-      fire: (source) => fire(toPg(compile(source))),
+      ...reading((source) => put(compile(source))),
+      fire: (source) => fire(compile(source)),
       async savepoint(part) {
         const name = `part_${++savepoints}`;
-        fire(`savepoint ${name}`);
+        fire(plain(`savepoint ${name}`));
         try {
           const value = await part();
-          fire(`release savepoint ${name}`);
+          fire(plain(`release savepoint ${name}`));
           return value;
         } catch (error) {
-          await send(`rollback to savepoint ${name}`);
+          await put(plain(`rollback to savepoint ${name}`));
           throw error;
         }
       },
     };
     try {
-      fire("begin");
-      fire({ ...setTenantLocal, values: [tenantId] });
+      fire(plain("begin"));
+      fire(setTenant(tenantId, true));
       const value = await part(tx);
-      const commit = send("commit");
+      const commit = put(plain("commit"));
       // A failed statement turns COMMIT into ROLLBACK without an error of its own: the statements are the judges.
       const outcomes = await Promise.allSettled([...fired, commit]);
       for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
       if ((await commit).command !== "COMMIT") throw new Error("The transaction was rolled back by the database.");
       return value;
     } catch (error) {
-      await send("rollback").catch(() => {
+      await put(plain("rollback")).catch(() => {
         broken = true;
       });
       throw databaseAway(error) ?? error;
@@ -252,9 +278,18 @@ function reading(execute: (source: Query<unknown>) => Promise<pg.QueryResult>): 
   };
 }
 
-const setTenantLocal = { name: "set_tenant_local", text: "select set_config('demarc.tenant', $1, true)" };
-function setTenant(tenantId: string): pg.QueryConfig {
-  return { name: "set_tenant", text: "select set_config('demarc.tenant', $1, false)", values: [tenantId] };
+function plain(sql: string): Statement {
+  return { sql, parameters: [] };
+}
+
+const setTenantOf = (name: string, local: boolean) => ({
+  name,
+  sql: `select set_config('demarc.tenant', $1, ${local})`,
+});
+const [setLocally, setForSession] = [setTenantOf("set_tenant_local", true), setTenantOf("set_tenant", false)];
+
+function setTenant(tenantId: string, local = false): Statement {
+  return { ...(local ? setLocally : setForSession), parameters: [tenantId] };
 }
 
 /** The shared pipelined connections. A connection that fails is dropped and opened anew by the next caller. */
@@ -279,26 +314,28 @@ function openShared(connection: pg.ClientConfig, size: number, onLost: (error: E
 
   function pick(tenantId: string): Line {
     let best: Line | undefined;
+    let lowest = Infinity;
     for (let index = 0; index < size; index++) {
       const line = lines[index] ?? open(index);
       if (line.waiting === 0 && line.tenantId === tenantId) return line;
-      const cost = (l: Line) => l.waiting * 2 + (l.tenantId === tenantId ? 0 : 1);
-      if (!best || cost(line) < cost(best)) best = line;
+      const cost = line.waiting * 2 + (line.tenantId === tenantId ? 0 : 1);
+      if (cost < lowest) [best, lowest] = [line, cost];
     }
     return best!;
   }
 
   return {
-    async query(tenantId: string, config: pg.QueryConfig): Promise<pg.QueryResult> {
+    async query(tenantId: string, statement: Statement): Promise<pg.QueryResult> {
       if (closed) throw new Error("Client was closed");
       const line = pick(tenantId);
       line.waiting++;
       try {
         if (line.tenantId === null) await line.ready;
-        if (line.tenantId === tenantId) return await line.client.query(config);
+        gather(line.client, setImmediate);
+        if (line.tenantId === tenantId) return await send(line.client, statement);
         line.tenantId = tenantId;
-        const set = line.client.query(setTenant(tenantId));
-        const result = line.client.query(config);
+        const set = send(line.client, setTenant(tenantId));
+        const result = send(line.client, statement);
         result.catch(() => {});
         // Statements behind a setting that failed would run in the wrong tenant: such a connection is not used again.
         await set.catch((error) => {

@@ -268,8 +268,11 @@ export function entityTags(header: string | undefined): string[] | null {
   return header.match(/\*|(?:W\/)?"[^"]*"/g) ?? [];
 }
 
+const noPreference: Call["prefer"] = { wait: null, respondAsync: false };
+
 function preferences(header: string | string[] | undefined): Call["prefer"] {
-  const parts = String(header ?? "")
+  if (header === undefined) return noPreference;
+  const parts = String(header)
     .split(",")
     .map((part) => part.trim().toLowerCase());
   const wait = parts.map((part) => /^wait\s*=\s*"?(\d{1,2})"?$/.exec(part)?.[1]).find(Boolean);

@@ -226,9 +226,9 @@ async function preferred(
   reply: FastifyReply,
   outcome: Outcome,
 ): Promise<Outcome> {
-  const { route } = request.visit.entry!;
+  if (outcome.status !== 202 || !request.visit.entry!.route.async) return outcome;
   const { wait, respondAsync } = callOf(request).prefer;
-  if (!route.async || outcome.status !== 202 || (wait === null && !respondAsync)) return outcome;
+  if (wait === null && !respondAsync) return outcome;
   reply.header("preference-applied", respondAsync ? "respond-async" : `wait=${wait}`);
   if (respondAsync || wait === null) return outcome;
   const operationId = (outcome.headers.location ?? "").split("/").pop()!;

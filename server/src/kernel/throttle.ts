@@ -59,7 +59,8 @@ export type QuotaNews = {
   perDay: number;
 };
 
-type Day = { day: LocalDay; timeZone: string; held: number; left: number; usedAtMs: number };
+/** `lowAt`: at so many held calls the rest of a block is drawn ahead. */
+type Day = { day: LocalDay; timeZone: string; held: number; lowAt: number; left: number; usedAtMs: number };
 type LaneState = {
   lane: Lane;
   bucket: Bucket;
@@ -74,15 +75,17 @@ const consoleRate: Rate = { ratePerSecond: 20, burst: 60 };
 const idleBlockMs = 5_000;
 
 const draw = hot<
-  { tenantId: string; lane: string; date: string; resetsAt: Date; perDay: number },
+  { tenantId: string; lane: string; date: string; resetsAt: Date; perDay: number; held: number },
   { count: number; last_drawn: number }
->("draw_day_block", ({ tenantId, lane, date, resetsAt, perDay }) => {
-  const block = sql`least(50, greatest(1, ${perDay}::bigint / 200))`;
+>("draw_day_block", ({ tenantId, lane, date, resetsAt, perDay, held }) => {
+  const whole = sql`least(50, greatest(1, ${perDay}::bigint / 200))`;
+  // Together with what the process still holds, one block and no more: so much a kill may lose.
+  const block = sql`greatest(1, ${whole} - ${held}::bigint)`;
   return query(sql`insert into access.day_count as d (tenant_id, lane, local_date, count, last_drawn, resets_at)
       values (${tenantId}, ${lane}, ${date}::date, least(${block}, ${perDay}::bigint), least(${block}, ${perDay}::bigint), ${resetsAt})
       on conflict (tenant_id, lane, local_date) do update set
-        last_drawn = case when ${perDay}::bigint - d.count < 8 * ${block} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
-        count = d.count + case when ${perDay}::bigint - d.count < 8 * ${block} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
+        last_drawn = case when ${perDay}::bigint - d.count < 8 * ${whole} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
+        count = d.count + case when ${perDay}::bigint - d.count < 8 * ${whole} then greatest(0, least(1, ${perDay}::bigint - d.count)) else ${block} end,
         resets_at = excluded.resets_at
       returning count, last_drawn`);
 });
@@ -157,11 +160,14 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
       day.day = carryDay(day.day, tenant.timeZone);
       day.timeZone = tenant.timeZone;
     }
-    if (state.day && (state.day.held > 0 || state.day.left <= 0)) return null;
+    if (state.day && (state.day.held > state.day.lowAt || state.day.left <= 0)) return null;
     state.drawing ??= drawBlock(tenant, name, state, perDay).finally(() => {
       state.drawing = null;
     });
-    return state.drawing;
+    if (!state.day?.held) return state.drawing;
+    // Nobody waits for what is drawn ahead; if it fails, who finds nothing left will ask again.
+    state.drawing.catch(() => {});
+    return null;
   }
 
   async function drawBlock(tenant: TenantCard, name: LaneName, state: LaneState, perDay: number): Promise<void> {
@@ -173,12 +179,21 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
       const before = await system.in("").first(running({ tenantId: tenant.id, lane: name, now: at }));
       if (before && before.date < day.date) day = { ...day, date: before.date, endsAtMs: before.resets_at.getTime() };
     }
-    const row = await system
-      .in("")
-      .first(draw({ tenantId: tenant.id, lane: name, date: day.date, resetsAt: new Date(day.endsAtMs), perDay }));
+    const row = await system.in("").first(
+      draw({
+        tenantId: tenant.id,
+        lane: name,
+        date: day.date,
+        resetsAt: new Date(day.endsAtMs),
+        perDay,
+        held: state.day?.held ?? 0,
+      }),
+    );
     const drawn = row?.last_drawn ?? 0;
     const count = row?.count ?? perDay;
-    state.day = { day, timeZone: tenant.timeZone, held: drawn, left: perDay - count, usedAtMs: monotonicMs() };
+    const held = drawn + (state.day?.held ?? 0);
+    const lowAt = Math.floor(held / 4);
+    state.day = { day, timeZone: tenant.timeZone, held, lowAt, left: perDay - count, usedAtMs: monotonicMs() };
     const before = count - drawn;
     const news = { tenant, lane: name, localDate: day.date, perDay };
     if (before < perDay * 0.8 && count >= perDay * 0.8) onQuota?.({ ...news, level: "warned" });
@@ -287,6 +302,7 @@ export function createThrottle({ system, now, log, monotonicMs = () => performan
     levels,
     async stop() {
       clearInterval(timer);
+      await Promise.allSettled([...states.values()].map((state) => state.drawing));
       await returnIdle(0);
     },
   };

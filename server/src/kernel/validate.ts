@@ -119,6 +119,7 @@ export function readQuery(
   const properties = (schema?.properties ?? {}) as Record<string, Node>;
   const query: Record<string, unknown> = Object.create(null);
   const faults: Fault[] = [];
+  if (search === "" && !schema) return { query, faults };
   for (const [name, value] of new URLSearchParams(search)) {
     if (value.includes("\0") || name.includes("\0")) {
       faults.push({ parameter: name, rule: "encoding", message: "U+0000 is not text." });

@@ -6,7 +6,7 @@
 import { sql } from "kysely";
 import { LRUCache } from "lru-cache";
 import { inNetworks } from "#kernel/address";
-import { credentialDigest, credentialForm } from "#kernel/credential";
+import { credentialDigest, credentialForm, credentialMark } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
 import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
 import { type Permission, providerOnly } from "#kernel/permissions";
@@ -91,17 +91,17 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     const form = credentialForm(credential);
     if (form === "bad_checksum")
       return wrong(address, { ok: false, reason: "malformed", tenantId: null, hint: "key_checksum" });
-    const digest = credentialDigest(credential);
-    const entry = known.get(digest.toString("latin1"));
+    const mark = credentialMark(credential);
+    const entry = known.get(mark);
     if (entry) return settle(entry, address);
-    return look(credential, digest, address);
+    return look(credential, mark, address);
   }
 
-  async function look(credential: string, digest: Buffer, address: string): Promise<Verdict> {
+  async function look(credential: string, mark: string, address: string): Promise<Verdict> {
     const isToken = credential.split(".").length === 3;
     const value = await fresh(
-      () => (isToken ? byToken(credential) : byKey(digest)),
-      (found) => found && known.set(digest.toString("latin1"), found),
+      () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
+      (found) => found && known.set(mark, found),
     );
     if (!value) return wrong(address, { ok: false, reason: "unknown", tenantId: null });
     return settle(value, address);
