@@ -22,10 +22,15 @@ export type Demarc = {
 };
 
 /** Starts the server and waits until it listens. `nodeArgs`: for the process, such as those of a profile. */
-export async function startDemarc(dataDir: string, demo: "on" | "off", nodeArgs: string[] = []): Promise<Demarc> {
+export async function startDemarc(
+  dataDir: string,
+  demo: "on" | "off",
+  nodeArgs: string[] = [],
+  settings: Record<string, string> = {},
+): Promise<Demarc> {
   const port = await freePort();
   const { PATH, HOME, TMPDIR } = process.env;
-  const env = { PATH, HOME, TMPDIR, DEMARC_PORT: String(port), DEMARC_DATA_DIR: dataDir, DEMARC_DEMO: demo };
+  const env = { PATH, HOME, TMPDIR, DEMARC_PORT: String(port), DEMARC_DATA_DIR: dataDir, DEMARC_DEMO: demo, ...settings };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...nodeArgs, main], { env, stdio: ["ignore", "pipe", "pipe"] });
   const output = await untilListening(child);
