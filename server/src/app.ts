@@ -11,8 +11,10 @@ import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
+import { openListener } from "./kernel/listener.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createAddressGuard } from "./kernel/outbound-guard.ts";
+import { joinProcesses } from "./kernel/processes.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
@@ -55,6 +57,14 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
   const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const listener = await openListener({ url: parts.databaseUrl, log });
+  const processes = await joinProcesses({
+    listener,
+    system,
+    log,
+    release: settings.release,
+    masterKids: () => [...parts.masterKeys.keys.keys()],
+  });
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
@@ -64,17 +74,21 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const gate = createGate({
     system,
     now,
+    isCurrent: processes.isCurrent,
     checkToken: createTokenCheck({ system, settings }),
     used: lastUse.used,
     wrong: (address) => wrongCredentials.countWrong(countingKey(address))?.retryAfterSeconds ?? null,
     addressRefused: alarm.refused,
   });
+  processes.onForget(gate.forget);
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,
     log,
     db,
     system,
+    listener,
+    processes,
     secrets: await createSecrets(parts.masterKeys, createDataKeyStore(system), now),
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
@@ -82,7 +96,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     modules: parts.modules ?? modules,
     gate,
     guard: createAddressGuard({ allow: settings.outboundAllow }),
-    forget: async () => gate.forget(),
+    forget: async () => processes.spread(await system.transaction("", processes.raise)),
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
@@ -107,6 +121,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await alarm.stop();
       await throttle.stop();
       await activity.stop();
+      await processes.stop();
+      await listener.stop();
       await Promise.all([db.close(), system.close()]);
     },
   };
