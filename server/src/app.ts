@@ -5,7 +5,7 @@ import { createActivity } from "./kernel/activity.ts";
 import { countingKey } from "./kernel/address.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
-import { createDataKeyStore } from "./kernel/data-keys.ts";
+import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
@@ -27,6 +27,7 @@ import {
   createWrongCredentialLimiter,
   ensureRoot,
   tellQuota,
+  verificationKeys,
 } from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
 import { monitoring } from "./modules/monitoring/index.ts";
@@ -81,6 +82,10 @@ export async function buildApp(parts: AppParts): Promise<App> {
     addressRefused: alarm.refused,
   });
   processes.onForget(gate.forget);
+  // What was taken away may be the keys that signed, with new ones in their place.
+  processes.onForget(verificationKeys(system).expectNew);
+  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
+  await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,
@@ -89,7 +94,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     system,
     listener,
     processes,
-    secrets: await createSecrets(parts.masterKeys, createDataKeyStore(system), now),
+    secrets,
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
     activity,
