@@ -51,7 +51,7 @@ export async function startInstallation(count: number, more: Record<string, stri
     return { status: answer.statusCode, headers: answer.headers, text, body: text ? JSON.parse(text) : null };
   }
 
-  const lane = { ratePerSecond: 10_000, burst: 100_000, perDay: null };
+  const lane = { ratePerSecond: 10_000, burst: 100_000, perDay: 1_000_000_000 };
   const plan = (await call(servers[0]!, "GET", "/v1/plan")).body.items[0].id as string;
   await call(servers[0]!, "PATCH", `/v1/plan/${plan}`, { body: { lanes: { api: lane } } });
 
