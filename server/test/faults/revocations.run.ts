@@ -7,7 +7,7 @@ import { type Installation, type Reply, startInstallation } from "./installation
 const afterMs = 1_200;
 /** Calls that each server admits before. */
 const admittedBefore = 5;
-const loops = 3;
+const loops = 2;
 
 /** `outcome`: neither of the two is told as it came. */
 type Called = { at: "deleter" | "other"; sentMs: number; outcome: string };
@@ -35,7 +35,7 @@ async function round(installation: Installation, index: number, seen: Seen): Pro
       const sentMs = performance.now();
       const reply = await call(at === "deleter" ? deleter : other, "GET", "/v1/principal/self", { key: secret });
       called.push({ at, sentMs, outcome: outcomeOf(reply) });
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await new Promise((resolve) => setTimeout(resolve, 15));
     }
   }
   const load = Promise.all(Array.from({ length: loops }, () => [loop("deleter"), loop("other")]).flat());

@@ -83,16 +83,17 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   /**
    * Loads with nothing stale: what was read before something was taken away is read again, and so is what arrives long
-   * after it was asked for, because the process may have slept in between. `keep` runs in the same turn as the check, so
-   * that nothing can be taken away between the two.
+   * after it was asked for, unless the process can be sure that it heard of all changes since: it may have slept. `keep`
+   * runs in the same turn as the check, so that nothing can be taken away between the two.
    */
   async function fresh<T>(load: () => Promise<T>, keep: (value: T) => void): Promise<T> {
     let slow = 0;
     for (let tries = 0; tries < mostTries && slow < mostSlow; tries++) {
       const [before, sinceMs] = [epoch, performance.now()];
       const value = await load();
-      if (performance.now() - sinceMs > trustedMs) slow++;
-      else if (before === epoch) {
+      if (before !== epoch) continue;
+      if (performance.now() - sinceMs > trustedMs && !isCurrent()) slow++;
+      else {
         keep(value);
         return value;
       }
