@@ -1,4 +1,4 @@
--- The server processes that are alive. Each writes its own row twice a second; one whose heartbeat is older than 3 s counts
+-- The server processes that are alive. Each writes its own row every 300 ms; one whose heartbeat is older than 3 s counts
 -- as gone. Unlogged: a heartbeat must not cost the disk anything, and after a crash the processes write themselves in again.
 create unlogged table kernel.process (
   id text primary key,

@@ -15,7 +15,7 @@ import type { Logger } from "pino";
 import { type Database, hot, query, type Transaction } from "./db.ts";
 import type { Listener } from "./listener.ts";
 
-const beatMs = 500;
+const beatMs = 300;
 const trustedMs = 1_000;
 const mostWaitMs = 1_000;
 /** A heartbeat that stays without an answer for so long: the connection is given up. */

@@ -58,6 +58,17 @@ test("what is known is not asked for again, unless the process cannot be sure to
   assert.equal(reads, 2 * first);
 });
 
+test("many who ask for the same at one moment cost one look-up", async () => {
+  let reads = 0;
+  const gate = gateWith(() => void reads++);
+  await gate.authenticate(key, "127.0.0.1");
+  const one = reads;
+  gate.forget();
+  const verdicts = await Promise.all(Array.from({ length: 50 }, () => gate.authenticate(key, "127.0.0.1")));
+  assert.ok(verdicts.every(({ ok }) => ok));
+  assert.equal(reads, 2 * one);
+});
+
 test("what was read before something was taken away is read again, and not kept", async () => {
   let reads = 0;
   const gate = gateWith(async () => {

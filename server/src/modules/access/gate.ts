@@ -21,7 +21,7 @@ const most = 20_000;
 /** What was read longer ago may have been taken away since. */
 const trustedMs = 1_000;
 const mostTries = 20;
-const mostSlow = 3;
+const mostSlow = 5;
 
 type Known = { verdict: Verdict; expiresAtMs: number; addresses: readonly string[] | null; keyId: string };
 type KeyFound = {
@@ -79,6 +79,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   const { system, now, isCurrent } = parts;
   const known = new LRUCache<string, Known>({ max: most, ttl: keptMs });
   const cards = new LRUCache<string, TenantCard>({ max: most, ttl: keptMs });
+  const under = new Map<string, Promise<unknown>>();
   let epoch = 0;
 
   /**
@@ -104,6 +105,21 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     });
   }
 
+  /**
+   * One look-up for all who ask for the same at the same moment: after each change all of them would. What was not found
+   * is looked for again, because it may have been made since.
+   */
+  async function together<T>(name: string, look: () => Promise<T>): Promise<T> {
+    const running = isCurrent() ? (under.get(name) as Promise<T> | undefined) : undefined;
+    const shared = running && (await running);
+    if (shared) return shared;
+    const mine = look().finally(() => {
+      if (under.get(name) === mine) under.delete(name);
+    });
+    under.set(name, mine);
+    return mine;
+  }
+
   function authenticate(credential: string, address: string): Verdict | Promise<Verdict> {
     const form = credentialForm(credential);
     if (form === "bad_checksum")
@@ -116,9 +132,11 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   async function look(credential: string, mark: string, address: string): Promise<Verdict> {
     const isToken = credential.split(".").length === 3;
-    const value = await fresh(
-      () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
-      (found) => found && known.set(mark, found),
+    const value = await together(mark, () =>
+      fresh(
+        () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
+        (found) => found && known.set(mark, found),
+      ),
     );
     if (!value) return wrong(address, { ok: false, reason: "unknown", tenantId: null });
     return settle(value, address);
@@ -226,17 +244,19 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     };
   }
 
-  async function load(idOrCode: string): Promise<TenantCard | null> {
-    return fresh(
-      async () => {
-        const rows = await system.in("").rows(findLineage(idOrCode));
-        return rows.length > 0 ? cardOf(rows) : null;
-      },
-      (card) => {
-        if (!card) return;
-        cards.set(card.id, card);
-        cards.set(card.code, card);
-      },
+  function load(idOrCode: string): Promise<TenantCard | null> {
+    return together(`tenant ${idOrCode}`, () =>
+      fresh(
+        async () => {
+          const rows = await system.in("").rows(findLineage(idOrCode));
+          return rows.length > 0 ? cardOf(rows) : null;
+        },
+        (card) => {
+          if (!card) return;
+          cards.set(card.id, card);
+          cards.set(card.code, card);
+        },
+      ),
     );
   }
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { eventually, startServer } from "../../test/harness.ts";
-import { modules } from "../app.ts";
-import type { Module } from "./contract.ts";
-import { startJobs } from "./jobs.ts";
+import { modules } from "../src/app.ts";
+import type { Module } from "../src/kernel/contract.ts";
+import { startJobs } from "../src/kernel/jobs.ts";
+import { eventually, startServer } from "./harness.ts";
 
 test("of two servers one runs a job that is due, whoever is first, and each job once", async () => {
   const runs = new Map<string, number>();
