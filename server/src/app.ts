@@ -5,14 +5,16 @@ import { createActivity } from "./kernel/activity.ts";
 import { countingKey } from "./kernel/address.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
-import { createDataKeyStore } from "./kernel/data-keys.ts";
+import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
+import { openListener } from "./kernel/listener.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createAddressGuard } from "./kernel/outbound-guard.ts";
+import { joinProcesses } from "./kernel/processes.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
@@ -25,6 +27,7 @@ import {
   createWrongCredentialLimiter,
   ensureRoot,
   tellQuota,
+  verificationKeys,
 } from "./modules/access/index.ts";
 import { directory } from "./modules/directory/index.ts";
 import { monitoring } from "./modules/monitoring/index.ts";
@@ -55,6 +58,14 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
   const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const listener = await openListener({ url: parts.databaseUrl, log });
+  const processes = await joinProcesses({
+    listener,
+    system,
+    log,
+    release: settings.release,
+    masterKids: () => [...parts.masterKeys.keys.keys()],
+  });
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
@@ -64,25 +75,33 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const gate = createGate({
     system,
     now,
+    isCurrent: processes.isCurrent,
     checkToken: createTokenCheck({ system, settings }),
     used: lastUse.used,
     wrong: (address) => wrongCredentials.countWrong(countingKey(address))?.retryAfterSeconds ?? null,
     addressRefused: alarm.refused,
   });
+  processes.onForget(gate.forget);
+  // What was taken away may be the keys that signed, with new ones in their place.
+  processes.onForget(verificationKeys(system).expectNew);
+  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
+  await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,
     log,
     db,
     system,
-    secrets: await createSecrets(parts.masterKeys, createDataKeyStore(system), now),
+    listener,
+    processes,
+    secrets,
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
     activity,
     modules: parts.modules ?? modules,
     gate,
     guard: createAddressGuard({ allow: settings.outboundAllow }),
-    forget: async () => gate.forget(),
+    forget: async () => processes.spread(await system.transaction("", processes.raise)),
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
@@ -107,6 +126,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await alarm.stop();
       await throttle.stop();
       await activity.stop();
+      await processes.stop();
+      await listener.stop();
       await Promise.all([db.close(), system.close()]);
     },
   };

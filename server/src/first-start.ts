@@ -9,7 +9,10 @@ import { createKey } from "./modules/access/index.ts";
 
 export type First = { key: string; demo: boolean } | null;
 
-/** Whether an earlier first start was killed in the middle: its database is of no use, and nobody has used it. */
+/**
+ * Whether an earlier first start was killed in the middle: its database is of no use, and nobody has used it. Asked by the
+ * holder of the start lock, so that nobody is in the middle now.
+ */
 export async function firstStartWasCut(url: string): Promise<boolean> {
   return (await ask<{ state: string }>(url, "select state from kernel.first_start"))[0]?.state === "begun";
 }

@@ -9,6 +9,7 @@ import { startJobs } from "./kernel/jobs.ts";
 import type { Settings } from "./kernel/kernel.ts";
 import { createNamedDatabase, MigrationError, migrate } from "./kernel/migrate.ts";
 import { loadMasterKeys, MasterKeyError } from "./kernel/secrets.ts";
+import { takeStartLock } from "./start-lock.ts";
 
 function settingsOf(config: Config, port: number): Settings {
   return {
@@ -50,6 +51,13 @@ async function main(): Promise<void> {
         log: (message, fields) => log.info(fields ?? {}, message),
       });
   const databaseUrl = embedded ? await createNamedDatabase(embedded.url, "demarc") : config.DATABASE_URL;
+  const releaseStart = await takeStartLock(databaseUrl, {
+    onWait: () => log.info("another server is starting on this database: waiting for it"),
+    onLost() {
+      console.error("The database went away during the start.");
+      process.exit(1);
+    },
+  });
   const migrations = new URL("../../migrations/", import.meta.url);
   const applied = await migrate(databaseUrl, migrations);
   if (applied.length > 0) log.info({ applied }, "database migrated");
@@ -68,6 +76,7 @@ async function main(): Promise<void> {
   });
   const first = await fillIfEmpty(app, databaseUrl, config.DEMO);
   const stopJobs = await startJobs(app.kernel, databaseUrl);
+  await releaseStart();
   await app.http.listen({ host: config.HOST, port: config.PORT });
   greet(app.kernel.settings, first);
 

@@ -15,7 +15,7 @@ import { createNamedDatabase, migrate } from "../src/kernel/migrate.ts";
 const migrations = new URL("../../migrations/", import.meta.url);
 
 /** Starts a cluster that is thrown away: no fsync, many connections. */
-export async function startTestCluster(): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startTestCluster(): Promise<{ url: string; pid(): number; stop(): Promise<void> }> {
   const dataDir = mkdtempSync(join(tmpdir(), "demarc-test-"));
   const cluster: EmbeddedPostgres = await startEmbeddedPostgres({
     dataDir,
@@ -24,6 +24,8 @@ export async function startTestCluster(): Promise<{ url: string; stop(): Promise
   });
   return {
     url: cluster.url,
+    /** The postmaster's; it is started again when it is killed. */
+    pid: () => cluster.pid,
     async stop() {
       await cluster.stop();
       rmSync(dataDir, { recursive: true, force: true });

@@ -14,6 +14,7 @@ import type { Kernel } from "./kernel.ts";
 import { insertOperation } from "./operation-store.ts";
 import { permissions } from "./permissions.ts";
 import type { Principal, TenantCard } from "./principal.ts";
+import type { Raised } from "./processes.ts";
 
 type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean; wakes: boolean };
 export type Warnings = { code: string; pointer?: string }[];
@@ -111,22 +112,28 @@ export async function inTransaction<T>(
   part: (ctx: Context) => Promise<T>,
   around?: { before(tx: Transaction): Promise<T | undefined>; after(tx: Transaction, value: T): Promise<void> },
 ): Promise<T> {
-  let takesAway = false;
+  let raised: Promise<Raised> | undefined;
   let wakes = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
+    raised = undefined;
     const stored = await around?.before(tx);
-    if (stored !== undefined) return stored;
+    if (stored !== undefined) {
+      // The call that made this reply may still be waiting for other processes to hear what it took away: this one must know.
+      await kernel.processes.catchUp(tx);
+      return stored;
+    }
     caller.warnings.length = 0;
     const gathered: Gathered = { news: [], changes: [], forget: false, wakes: false };
     const ctx = writingContext(kernel, caller, tx, gathered);
     const value = await part(ctx);
     for (const statement of statementsOf(caller, gathered)) tx.fire(statement);
     await around?.after(tx, value);
-    takesAway = gathered.forget;
+    // Last, because it locks a row that all such changes share.
+    if (gathered.forget) raised = kernel.processes.raise(tx);
     wakes = gathered.wakes;
     return value;
   });
-  if (takesAway) await kernel.forget();
+  if (raised) await kernel.processes.spread(await raised);
   if (wakes) kernel.operations.wake();
   return result;
 }

@@ -4,6 +4,9 @@ import type { CheckValue, DataKeyStore, KeyPurpose, WrappedKey } from "./secrets
 
 const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
 
+/** The channel that names a tenant whose data keys were destroyed. */
+export const dataKeysDestroyed = "demarc_data_keys";
+
 /** Data keys in the database, each change a transaction of its own: a key outlives the call that first needed it. */
 export function createDataKeyStore(system: Database): DataKeyStore {
   const db = system.in("");
@@ -50,7 +53,10 @@ export function createDataKeyStore(system: Database): DataKeyStore {
       return row?.sum ?? null;
     },
     async destroyAll(tenantId) {
-      await db.run(query(sql`delete from kernel.data_key where tenant_id = ${tenantId}`));
+      await db.run(
+        query(sql`with gone as (delete from kernel.data_key where tenant_id = ${tenantId} returning id)
+          select pg_notify(${dataKeysDestroyed}, ${tenantId}) where exists (select from gone)`),
+      );
     },
     async masterKidsInUse() {
       return (await db.rows(query<{ kid: string }>(sql`select distinct master_kid as kid from kernel.data_key`))).map(

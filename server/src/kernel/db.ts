@@ -31,9 +31,12 @@ export type Db = {
   run(query: Query<unknown>): Promise<number>;
 };
 
-/** A transaction. `fire` sends a change whose outcome is judged at commit, so that it costs no round trip of its own. */
+/**
+ * A transaction. `fire` sends a change whose outcome is judged at commit, so that it costs no round trip of its own; the
+ * rows it gives come together with the commit's outcome, and may be ignored.
+ */
 export type Transaction = Db & {
-  fire(query: Query<unknown>): void;
+  fire<T>(query: Query<T>): Promise<T[]>;
   /** Undoes what `part` did when it throws, and throws on. */
   savepoint<T>(part: () => Promise<T>): Promise<T>;
 };
@@ -209,13 +212,19 @@ export function openDatabase(settings: Settings): Database {
       sent.catch(() => {});
       return sent;
     }
-    function fire(statement: Statement): void {
-      fired.push(put(statement));
+    function fire(statement: Statement): Promise<pg.QueryResult> {
+      const sent = put(statement);
+      fired.push(sent);
+      return sent;
     }
     let savepoints = 0;
     const tx: Transaction = {
       ...reading((source) => put(compile(source))),
-      fire: (source) => fire(compile(source)),
+      fire(source) {
+        const rows = fire(compile(source)).then((result) => result.rows);
+        rows.catch(() => {});
+        return rows;
+      },
       async savepoint(part) {
         const name = `part_${++savepoints}`;
         fire(plain(`savepoint ${name}`));

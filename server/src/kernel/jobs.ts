@@ -50,7 +50,11 @@ export const kernelJobs: readonly JobKind[] = [
     cron: "7 0,12 * * *",
     atStart: true,
     async run({ system, now, settings }) {
-      await system.in("").run(query(sql`select access.turn_activity(${day(now())}::date, ${settings.activityDays})`));
+      await system.transaction("", async (tx) => {
+        // A server that starts does this too: two at once would make the same table.
+        await tx.run(query(sql`select pg_advisory_xact_lock(7301946005)`));
+        await tx.run(query(sql`select access.turn_activity(${day(now())}::date, ${settings.activityDays})`));
+      });
     },
   },
   {

@@ -3,9 +3,11 @@ import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
 import type { Documents } from "./documents.ts";
+import type { Listener } from "./listener.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
 import type { Principal, TenantCard } from "./principal.ts";
+import type { Processes } from "./processes.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Throttle } from "./throttle.ts";
 import type { Versions } from "./versions.ts";
@@ -51,6 +53,9 @@ export type Kernel = {
   db: Database;
   /** As the role of relay, purge and look-ups across tenants. */
   system: Database;
+  /** What other processes say: hints, with a word when some may have been missed. */
+  listener: Listener;
+  processes: Processes;
   secrets: Secrets;
   versions: Versions;
   throttle: Throttle;
@@ -61,6 +66,9 @@ export type Kernel = {
   guard: AddressGuard;
   operations: Operations;
   documents: Documents;
-  /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */
+  /**
+   * Tells the caches of all processes that something was taken away by other means than a Context; resolves as the reply
+   * of such a call would.
+   */
   forget(): Promise<void>;
 };

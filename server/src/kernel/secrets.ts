@@ -90,8 +90,8 @@ export type Secrets = {
   useMasterKeys(masterKeys: MasterKeys): Promise<void>;
   /** Destroys all data keys of a tenant for good. */
   destroyKeys(tenantId: string): Promise<void>;
-  /** Drops a tenant's keys from memory, after another process destroyed them. */
-  forget(tenantId: string): void;
+  /** Drops a tenant's keys from memory, or those of all, after another process destroyed them. */
+  forget(tenantId?: string): void;
 };
 
 type DataKey = { id: string; key: KeyObject };
@@ -186,7 +186,11 @@ export async function createSecrets(
     return createHmac("sha256", keys[use]).update(value).digest();
   }
 
-  function forget(tenantId: string): void {
+  function forget(tenantId?: string): void {
+    if (tenantId === undefined) {
+      for (const kept of [sealingKeys, macKeys, openingKeys]) kept.clear();
+      return;
+    }
     sealingKeys.delete(tenantId);
     macKeys.delete(tenantId);
     for (const name of openingKeys.keys()) if (name.startsWith(`${tenantId}|`)) openingKeys.delete(name);

@@ -1,7 +1,7 @@
 /** What watches the process from outside: `/healthz`, `/readyz`, `/metrics`. They need no credential and count nowhere. */
 import type { FastifyInstance } from "fastify";
 import { sql } from "kysely";
-import { collectDefaultMetrics, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { query } from "./db.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -14,6 +14,14 @@ export function mountVitals(http: FastifyInstance, kernel: Kernel): void {
     labelNames: ["operation", "status"],
     buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
     registers: [registry],
+  });
+  new Gauge({
+    name: "demarc_processes",
+    help: "Live server processes on this database, this one included.",
+    registers: [registry],
+    collect() {
+      this.set(kernel.processes.live());
+    },
   });
   http.addHook("onResponse", (request, reply, done) => {
     const operation = request.visit?.entry?.route.id;

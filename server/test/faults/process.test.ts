@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
-import { databasePid, dataDir, ended, freePort, launch, readDemo, start, until } from "./process.ts";
+import { after, test } from "node:test";
+import { databasePid, dataDir, endAll, ended, freePort, launch, readDemo, start, until } from "./process.ts";
 
+after(endAll);
 const ask = (url: string, key: string, init: RequestInit = {}) =>
   fetch(url, { ...init, headers: { "x-api-key": key, "content-type": "application/json", ...init.headers } });
 

@@ -4,16 +4,17 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 import type { Demo } from "../../src/demo.ts";
 
 const main = new URL("../../src/main.ts", import.meta.url).pathname;
 const alive = new Set<ChildProcess>();
 const folders: string[] = [];
-after(async () => {
-  await Promise.all([...alive].map((child) => ended(child, "SIGTERM")));
+
+/** Ends what is left of all that was started here. Killed: what a test left in the middle need not end well. */
+export async function endAll(): Promise<void> {
+  await Promise.all([...alive].map((child) => ended(child, "SIGKILL")));
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
+}
 
 export function dataDir(): string {
   const folder = mkdtempSync(join(tmpdir(), "demarc-process-"));

@@ -1,7 +1,8 @@
 /**
  * Who a credential is: the one resolver behind HTTP, STOMP and every dialect (access, sections 2 and 4). What it finds
- * is kept for at most 30 s, and dropped at once when anything is taken away: `forget` is called after such a change has
- * been committed and before its reply leaves, and a look-up that was under way meanwhile is made again.
+ * is kept for at most 30 s, and dropped at once when anything is taken away, in whatever process: `forget` is called when
+ * such a change is heard of, before its reply leaves, and a look-up that was under way meanwhile is made again. While the
+ * process cannot be sure to hear of such changes (`isCurrent`), nothing kept is used.
  */
 import { sql } from "kysely";
 import { LRUCache } from "lru-cache";
@@ -11,11 +12,16 @@ import { type Database, type Db, query } from "#kernel/db";
 import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
 import { type Permission, providerOnly } from "#kernel/permissions";
 import type { Actor, Grant, Lane, LaneName, Principal, TenantCard, Within } from "#kernel/principal";
+import { refuse, unavailable } from "#kernel/problem";
 import { userStanding } from "#modules/directory";
 import { allowedBy, builtInRoles, heldWithin } from "./roles.ts";
 
 const keptMs = 30_000;
 const most = 20_000;
+/** What was read longer ago may have been taken away since. */
+const trustedMs = 1_000;
+const mostTries = 20;
+const mostSlow = 5;
 
 type Known = { verdict: Verdict; expiresAtMs: number; addresses: readonly string[] | null; keyId: string };
 type KeyFound = {
@@ -58,6 +64,8 @@ export type TokenFound = {
 type Parts = {
   system: Database;
   now(): Date;
+  /** Whether this process may trust what it keeps (kernel/processes.ts). */
+  isCurrent(): boolean;
   /** Checks the form, signature and claims of an access token. */
   checkToken: TokenCheck;
   used(keyId: string, address: string): void;
@@ -68,23 +76,48 @@ type Parts = {
 };
 
 export function createGate(parts: Parts): Gate & { forget(): void } {
-  const { system, now } = parts;
+  const { system, now, isCurrent } = parts;
   const known = new LRUCache<string, Known>({ max: most, ttl: keptMs });
   const cards = new LRUCache<string, TenantCard>({ max: most, ttl: keptMs });
+  const under = new Map<string, Promise<unknown>>();
   let epoch = 0;
 
   /**
-   * Loads with nothing stale: what was read before something was taken away is read again. `keep` runs in the same turn
-   * as the check, so that nothing can be taken away between the two.
+   * Loads with nothing stale: what was read before something was taken away is read again, and so is what arrives long
+   * after it was asked for, unless the process can be sure that it heard of all changes since: it may have slept. `keep`
+   * runs in the same turn as the check, so that nothing can be taken away between the two.
    */
   async function fresh<T>(load: () => Promise<T>, keep: (value: T) => void): Promise<T> {
-    for (;;) {
-      const before = epoch;
+    let slow = 0;
+    for (let tries = 0; tries < mostTries && slow < mostSlow; tries++) {
+      const [before, sinceMs] = [epoch, performance.now()];
       const value = await load();
       if (before !== epoch) continue;
-      keep(value);
-      return value;
+      if (performance.now() - sinceMs > trustedMs && !isCurrent()) slow++;
+      else {
+        keep(value);
+        return value;
+      }
     }
+    throw refuse(unavailable, {
+      detail: "The database is slow. Nothing was changed; try again.",
+      headers: { "retry-after": "1" },
+    });
+  }
+
+  /**
+   * One look-up for all who ask for the same at the same moment: after each change all of them would. What was not found
+   * is looked for again, because it may have been made since.
+   */
+  async function together<T>(name: string, look: () => Promise<T>): Promise<T> {
+    const running = isCurrent() ? (under.get(name) as Promise<T> | undefined) : undefined;
+    const shared = running && (await running);
+    if (shared) return shared;
+    const mine = look().finally(() => {
+      if (under.get(name) === mine) under.delete(name);
+    });
+    under.set(name, mine);
+    return mine;
   }
 
   function authenticate(credential: string, address: string): Verdict | Promise<Verdict> {
@@ -92,16 +125,18 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     if (form === "bad_checksum")
       return wrong(address, { ok: false, reason: "malformed", tenantId: null, hint: "key_checksum" });
     const mark = credentialMark(credential);
-    const entry = known.get(mark);
+    const entry = isCurrent() ? known.get(mark) : undefined;
     if (entry) return settle(entry, address);
     return look(credential, mark, address);
   }
 
   async function look(credential: string, mark: string, address: string): Promise<Verdict> {
     const isToken = credential.split(".").length === 3;
-    const value = await fresh(
-      () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
-      (found) => found && known.set(mark, found),
+    const value = await together(mark, () =>
+      fresh(
+        () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
+        (found) => found && known.set(mark, found),
+      ),
     );
     if (!value) return wrong(address, { ok: false, reason: "unknown", tenantId: null });
     return settle(value, address);
@@ -167,6 +202,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   async function byToken(token: string): Promise<Known | null> {
     const found = await parts.checkToken(token, now());
+    // Not kept: the key that signed it may just have been made by another process.
+    if (found === "unknown") return null;
     if (typeof found === "string") {
       return {
         verdict: { ok: false, reason: found, tenantId: null },
@@ -207,23 +244,25 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     };
   }
 
-  async function load(idOrCode: string): Promise<TenantCard | null> {
-    return fresh(
-      async () => {
-        const rows = await system.in("").rows(findLineage(idOrCode));
-        return rows.length > 0 ? cardOf(rows) : null;
-      },
-      (card) => {
-        if (!card) return;
-        cards.set(card.id, card);
-        cards.set(card.code, card);
-      },
+  function load(idOrCode: string): Promise<TenantCard | null> {
+    return together(`tenant ${idOrCode}`, () =>
+      fresh(
+        async () => {
+          const rows = await system.in("").rows(findLineage(idOrCode));
+          return rows.length > 0 ? cardOf(rows) : null;
+        },
+        (card) => {
+          if (!card) return;
+          cards.set(card.id, card);
+          cards.set(card.code, card);
+        },
+      ),
     );
   }
 
   return {
     authenticate,
-    tenant: (idOrCode) => cards.get(idOrCode) ?? load(idOrCode),
+    tenant: (idOrCode) => (isCurrent() && cards.get(idOrCode)) || load(idOrCode),
     async principalOf(actor, tenantId) {
       const kind = actor.kind as Actor["kind"];
       const [card, found] = await Promise.all([

@@ -42,6 +42,7 @@ export { createTokenCheck } from "./oauth/access-token.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
 export { ensureRoot } from "./root.ts";
+export { verificationKeys } from "./signing-key/signer.ts";
 export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
 export { createTenant } from "./tenant/create.ts";
 export { endLogIn, forgetUser } from "./user/end-log-in.ts";

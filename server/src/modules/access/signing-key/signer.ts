@@ -12,6 +12,8 @@ type VerificationKeys = {
   /** The key of this name, also one that signs no more; null when the installation has none. */
   find(kid: string): Promise<VerificationKey | null>;
   learn(row: PublicRow): Promise<void>;
+  /** Looks for names that were unknown at once, not after the pause: there may be new keys. */
+  expectNew(): void;
 };
 
 /** Strangers may name as many keys as they like: the table is read again for them once in this time. */
@@ -23,7 +25,7 @@ export function verificationKeys(system: Database): VerificationKeys {
   const existing = known.get(system);
   if (existing) return existing;
   const keys = new Map<string, VerificationKey>();
-  let readAtMs = -Infinity;
+  let readAtMs = Number.NEGATIVE_INFINITY;
   let reading: Promise<void> | null = null;
 
   async function learn({ kid, algorithm, public_jwk }: PublicRow): Promise<void> {
@@ -38,6 +40,9 @@ export function verificationKeys(system: Database): VerificationKeys {
   }
   const store: VerificationKeys = {
     learn,
+    expectNew() {
+      readAtMs = Number.NEGATIVE_INFINITY;
+    },
     async find(kid) {
       const held = keys.get(kid);
       if (held) return held;

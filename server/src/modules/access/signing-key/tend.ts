@@ -23,6 +23,8 @@ export async function tendSigningKeys(kernel: Kernel): Promise<void> {
   ]);
   await inTransaction(kernel, systemCaller(kernel, card!, "tend_signing_keys"), async (ctx) => {
     const changed = await turnSigningKeys(ctx.db, card!.id, at, "tend", spares);
+    // Other processes may have looked for the key just before it was made.
+    if (changed) ctx.forget();
     // The first keys of an installation replace none.
     if (!changed || before.length === 0) return;
     const keys = await ctx.db.rows(publishedKeys(at));

@@ -190,3 +190,25 @@ test("OP-5. work whose server stopped midway begins again on the next one and en
   );
   assert.equal(told[0].n, 1);
 });
+
+test("OP-5. work whose lease ran out goes over to the other server, and where it ran before it ends without effect", async () => {
+  const first = await startServer(planted);
+  const own = await first.key(first.rootId, ["export.run"]);
+  const answer = await first.post("/v1/brew", { name: "bock", ends: "when told" }, { key: own });
+  await eventually(() => starts.filter((name) => name === "bock").length === 1);
+  const second = await startServer({ ...planted, beside: first });
+  // The first one's clock stands still for a minute, as that of a process that sleeps.
+  second.clock.advance(61_000);
+  await eventually(() => starts.filter((name) => name === "bock").length === 2);
+  gates.get("bock")!();
+  const ended = await eventually(async () => {
+    const { body } = await first.get(answer.headers.get("location")!, { key: own });
+    return body.finishedAt && body;
+  });
+  assert.equal(ended.status, "succeeded");
+  const told = await first.sql(
+    "select count(*)::int as n from kernel.outbox where subject = $1 and type like '%succeeded'",
+    [ended.id],
+  );
+  assert.equal(told[0].n, 1);
+});
