@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createThrottle, type QuotaNews } from "../src/kernel/throttle.ts";
+import { createThrottle } from "../src/kernel/throttle.ts";
+import type { QuotaNews } from "../src/kernel/throttle-day.ts";
 import { eventually, startServer } from "./harness.ts";
 
 const standardLanes = {

@@ -63,7 +63,7 @@ export async function passwordGrant(
         code: "password_change_required",
       });
     }
-    charge(server, user.id);
+    await charge(server, user.id);
   } catch (error) {
     // The password was right, so this is no guess; it is no log-in either.
     attempt.cancel();

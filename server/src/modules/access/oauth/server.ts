@@ -66,7 +66,7 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
   });
   visit.ownerTenantId = client.tenantId;
   if (client.public) return client;
-  charge(server, client.id);
+  await charge(server, client.id);
   if (client.lastUsedAt === null || kernel.now().getTime() - client.lastUsedAt.getTime() >= 60_000) {
     server.aside(markUsed(kernel, client));
   }
@@ -76,8 +76,8 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
 const rate = { ratePerSecond: 5, burst: 20 };
 
 /** The bucket of token calls, one per client or user: charged once its credential has proved right. */
-export function charge({ kernel }: AuthorizationServer, id: string): void {
-  const wait = kernel.throttle.chargeApart(`oauth ${id}`, rate);
+export async function charge({ kernel }: AuthorizationServer, id: string): Promise<void> {
+  const wait = await kernel.throttle.chargeApart(`oauth ${id}`, rate);
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
 }
 
