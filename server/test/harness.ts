@@ -31,7 +31,7 @@ type Ask = {
 
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
-type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled">> & {
+type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled" | "limiter" | "redisUrl">> & {
   settings?: Partial<Settings>;
   /** Another server on the database, and under the master keys, of one that runs or has run. */
   beside?: { databaseUrl: string; masterKeys: MasterKeys };
@@ -77,6 +77,8 @@ export async function startServer(options: Options = {}) {
     versions: options.versions,
     changes: options.changes,
     betaEnabled: options.betaEnabled,
+    limiter: options.limiter ?? "auto",
+    redisUrl: options.redisUrl ?? "",
   });
   await app.http.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.http.server.address() as { port: number };

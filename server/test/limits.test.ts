@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createMemoryBuckets } from "../src/kernel/bucket-store.ts";
 import { createThrottle } from "../src/kernel/throttle.ts";
 import type { QuotaNews } from "../src/kernel/throttle-day.ts";
 import { eventually, startServer } from "./harness.ts";
@@ -19,6 +20,7 @@ function makeThrottle(news: QuotaNews[] = []) {
     log: server.kernel.log,
     now: () => server.clock.now(),
     monotonicMs: () => time.ms,
+    buckets: createMemoryBuckets(() => time.ms),
     onQuota: (one) => news.push(one),
   });
   return { time, throttle };

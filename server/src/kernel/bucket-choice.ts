@@ -7,15 +7,12 @@ import { watchCompany } from "./bucket-company.ts";
 import { createPostgresBuckets } from "./bucket-postgres.ts";
 import { openRedisBuckets } from "./bucket-redis.ts";
 import { createSharedBuckets, within } from "./bucket-shared.ts";
-import { type BucketStore, createBucketTable, createLocalBuckets, type NamedBucket } from "./bucket-store.ts";
-import type { Stop } from "./contract.ts";
+import { type Buckets, type BucketStore, createBucketTable, createLocalBuckets, createMemoryBuckets } from "./bucket-store.ts";
 import { openDatabase } from "./db.ts";
-import { CALL, type Rate } from "./throttle-core.ts";
+import { CALL } from "./throttle-core.ts";
 
 export type Limiter = "auto" | "memory" | "postgres";
 export type LimiterSettings = { limiter: Limiter; redisUrl: string };
-
-export type Buckets = BucketStore & { open(name: string, rate: Rate): NamedBucket; stop: Stop };
 
 type Parts = LimiterSettings & {
   databaseUrl: string;
@@ -30,11 +27,8 @@ const redisPatienceMs = 50;
 const postgresPatienceMs = 1_000;
 
 export async function openBuckets({ limiter, redisUrl, databaseUrl, log, live }: Parts): Promise<Buckets> {
-  const table = createBucketTable(monotonicMs);
-  const { open } = table;
-  const memory = createLocalBuckets(monotonicMs);
-  if (limiter === "memory") return { open, take: memory.take, async stop() {} };
-
+  if (limiter === "memory") return createMemoryBuckets(monotonicMs);
+  const { open, all } = createBucketTable(monotonicMs);
   const common = { share: createLocalBuckets(monotonicMs, live), live, monotonicMs, log };
   if (redisUrl !== "") {
     const store = openRedisBuckets(redisUrl);
@@ -53,6 +47,7 @@ export async function openBuckets({ limiter, redisUrl, databaseUrl, log, live }:
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const system = openDatabase({ url: databaseUrl, role: "demarc_system", shared: 2, pool: 1, onLost });
   const store = createPostgresBuckets(system);
+  const memory = createLocalBuckets(monotonicMs);
   const postgres = createSharedBuckets({ ...common, name: "PostgreSQL", store, patienceMs: postgresPatienceMs });
   let take: BucketStore["take"] = postgres.take;
   /** Calls that come while the levels move house wait for it. */
@@ -76,7 +71,7 @@ export async function openBuckets({ limiter, redisUrl, databaseUrl, log, live }:
           alone: () => moveTo(memory.take, within(postgresPatienceMs, fetchLevels())),
           async accompanied() {
             if (take === postgres.take) return;
-            const notFull = table.all().filter(({ here, rate }) => here.level < rate.burst * CALL);
+            const notFull = all().filter(({ here, rate }) => here.level < rate.burst * CALL);
             await moveTo(postgres.take, within(postgresPatienceMs, store.replace(notFull)));
             log.info("limits: another process is there, PostgreSQL counts");
           },

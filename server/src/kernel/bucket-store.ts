@@ -3,6 +3,7 @@
  * once: in this process's memory (here), in PostgreSQL or in Redis, each by the arithmetic of `throttle-core.ts`.
  */
 import { LRUCache } from "lru-cache";
+import type { Stop } from "./contract.ts";
 import { type Bucket, CALL, changeRate, chargeBucket, newBucket, type Rate, refillBucket } from "./throttle-core.ts";
 
 /** A bucket by the name that every process knows it by, with what this process itself keeps of it. */
@@ -17,6 +18,9 @@ export type BucketStore = {
    */
   take(buckets: readonly NamedBucket[], charge: boolean): readonly number[] | Promise<readonly number[]>;
 };
+
+/** All that a throttle needs of buckets: to meet one, and to take calls out of it. */
+export type Buckets = BucketStore & { open(name: string, rate: Rate): NamedBucket; stop: Stop };
 
 const mostPassing = 50_000;
 
@@ -61,4 +65,9 @@ export function createLocalBuckets(monotonicMs: () => number, sharers: () => num
     return levels;
   }
   return { take } satisfies BucketStore;
+}
+
+/** The buckets of a process that counts for itself. */
+export function createMemoryBuckets(monotonicMs: () => number): Buckets {
+  return { open: createBucketTable(monotonicMs).open, ...createLocalBuckets(monotonicMs), async stop() {} };
 }

@@ -5,8 +5,7 @@
 import { performance } from "node:perf_hooks";
 import type { Logger } from "pino";
 import { countingKey } from "./address.ts";
-import type { Buckets } from "./bucket-choice.ts";
-import type { BucketStore, NamedBucket } from "./bucket-store.ts";
+import type { Buckets, NamedBucket } from "./bucket-store.ts";
 import type { Database } from "./db.ts";
 import type { Lane, LaneName, Principal, TenantCard } from "./principal.ts";
 import {
