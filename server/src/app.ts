@@ -69,18 +69,18 @@ export async function buildApp(parts: AppParts): Promise<App> {
   });
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
-  const buckets = await openBuckets({ ...parts, live: processes.live });
+  const buckets = await openBuckets({ ...parts, processes });
   const throttle = createThrottle({ system, now, log, buckets, onQuota: (news) => void tellQuota(kernel, news) });
   const lastUse = createLastUse(system, now, log);
   const alarm = createAddressAlarm(() => kernel);
-  const wrongCredentials = createWrongCredentialLimiter(() => now().getTime());
+  const wrongCredentials = createWrongCredentialLimiter(system, () => now().getTime());
   const gate = createGate({
     system,
     now,
     isCurrent: processes.isCurrent,
     checkToken: createTokenCheck({ system, settings }),
     used: lastUse.used,
-    wrong: (address) => wrongCredentials.countWrong(countingKey(address))?.retryAfterSeconds ?? null,
+    wrong: async (address) => (await wrongCredentials.countWrong(countingKey(address)))?.retryAfterSeconds ?? null,
     addressRefused: alarm.refused,
   });
   processes.onForget(gate.forget);

@@ -135,7 +135,8 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   const { DATABASE_URL, PUBLIC_URL, REDIS_URL, LIMITER } = config as Config;
   if (DATABASE_URL && !/^postgres(ql)?:\/\//.test(DATABASE_URL))
     faults.push("DEMARC_DATABASE_URL must begin with postgres://");
-  if (REDIS_URL && !/^rediss?:\/\/./.test(REDIS_URL)) faults.push("DEMARC_REDIS_URL must begin with redis:// or rediss://");
+  if (REDIS_URL && !/^rediss?:\/\/./.test(REDIS_URL))
+    faults.push("DEMARC_REDIS_URL must begin with redis:// or rediss://");
   if (REDIS_URL && LIMITER !== "auto") faults.push("DEMARC_REDIS_URL counts only with DEMARC_LIMITER=auto");
   if (PUBLIC_URL) faults.push(...publicUrlFaults(PUBLIC_URL));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `  ${fault}`).join("\n"));

@@ -85,7 +85,8 @@ export async function startServer(options: Options = {}) {
   const url = `http://127.0.0.1:${port}`;
   settings.publicUrl = options.settings?.publicUrl ?? url;
   const owner = new pg.Pool({ connectionString: databaseUrl, max: 2 });
-  await owner.query(
+  // Beside another server the plans are that one's.
+  if (!options.beside) await owner.query(
     `update access.plan set lanes = '{"api":{"ratePerSecond":10000,"burst":100000,"perDay":null},"scim":{"ratePerSecond":10000,"burst":100000,"perDay":null},"publish":{"ratePerSecond":10000,"burst":100000,"perDay":null}}'`,
   );
   await app.kernel.forget();

@@ -7,8 +7,15 @@ import { watchCompany } from "./bucket-company.ts";
 import { createPostgresBuckets } from "./bucket-postgres.ts";
 import { openRedisBuckets } from "./bucket-redis.ts";
 import { createSharedBuckets, within } from "./bucket-shared.ts";
-import { type Buckets, type BucketStore, createBucketTable, createLocalBuckets, createMemoryBuckets } from "./bucket-store.ts";
+import {
+  type BucketStore,
+  type Buckets,
+  createBucketTable,
+  createLocalBuckets,
+  createMemoryBuckets,
+} from "./bucket-store.ts";
 import { openDatabase } from "./db.ts";
+import type { Processes } from "./processes.ts";
 import { CALL } from "./throttle-core.ts";
 
 export type Limiter = "auto" | "memory" | "postgres";
@@ -17,18 +24,18 @@ export type LimiterSettings = { limiter: Limiter; redisUrl: string };
 type Parts = LimiterSettings & {
   databaseUrl: string;
   log: Logger;
-  /** How many processes there are, this one included. */
-  live(): number;
+  processes: Pick<Processes, "live" | "onChange">;
 };
 
 const monotonicMs = () => performance.now();
-/** Redis does nothing else and answers in less than one; PostgreSQL has other work. */
+/** Redis does nothing else and answers in less than one; PostgreSQL has other work, and tells at once when it is away. */
 const redisPatienceMs = 50;
-const postgresPatienceMs = 1_000;
+const postgresPatienceMs = 3_000;
 
-export async function openBuckets({ limiter, redisUrl, databaseUrl, log, live }: Parts): Promise<Buckets> {
+export async function openBuckets({ limiter, redisUrl, databaseUrl, log, processes }: Parts): Promise<Buckets> {
   if (limiter === "memory") return createMemoryBuckets(monotonicMs);
   const { open, all } = createBucketTable(monotonicMs);
+  const { live } = processes;
   const common = { share: createLocalBuckets(monotonicMs, live), live, monotonicMs, log };
   if (redisUrl !== "") {
     const store = openRedisBuckets(redisUrl);
@@ -67,7 +74,7 @@ export async function openBuckets({ limiter, redisUrl, databaseUrl, log, live }:
       : await watchCompany({
           databaseUrl,
           log,
-          live,
+          ...processes,
           alone: () => moveTo(memory.take, within(postgresPatienceMs, fetchLevels())),
           async accompanied() {
             if (take === postgres.take) return;

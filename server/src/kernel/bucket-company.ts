@@ -20,13 +20,15 @@ type Parts = {
   log: Logger;
   /** How many processes there are, this one included, as far as is known. */
   live(): number;
+  /** `heard` is called whenever that number is another one. */
+  onChange(heard: () => void): void;
   /** Nobody else counts any more: called before this process acts on it. */
   alone(): Promise<void>;
   /** Somebody else may count from now on: nobody does before this has ended. */
   accompanied(): Promise<void>;
 };
 
-export async function watchCompany({ databaseUrl, log, live, alone, accompanied }: Parts): Promise<Stop> {
+export async function watchCompany({ databaseUrl, log, live, onChange, alone, accompanied }: Parts): Promise<Stop> {
   let session: pg.Client | undefined;
   let standing: "none" | "alone" | "beside" = "none";
   let closed = false;
@@ -103,11 +105,14 @@ export async function watchCompany({ databaseUrl, log, live, alone, accompanied 
     }, reconnectMs);
   }
 
-  const look = setInterval(() => {
+  function look(): void {
     const client = session;
     if (client && standing === "beside") inTurn(client, () => takeAlone(client));
-  }, lookEveryMs);
-  look.unref();
+  }
+  onChange(look);
+  // Who left may have left its lock behind for a moment.
+  const looking = setInterval(look, lookEveryMs);
+  looking.unref();
 
   await connect().catch((error) => {
     closed = true;
@@ -115,7 +120,7 @@ export async function watchCompany({ databaseUrl, log, live, alone, accompanied 
   });
   return async () => {
     closed = true;
-    clearInterval(look);
+    clearInterval(looking);
     clearTimeout(again);
     await session?.end().catch(() => {});
   };

@@ -23,15 +23,7 @@ type Parts = {
 
 export type SharedBuckets = BucketStore & { stop(): void };
 
-export function createSharedBuckets({
-  name,
-  store,
-  patienceMs,
-  share,
-  live,
-  monotonicMs,
-  log,
-}: Parts): SharedBuckets {
+export function createSharedBuckets({ name, store, patienceMs, share, live, monotonicMs, log }: Parts): SharedBuckets {
   let away = false;
   let timer: NodeJS.Timeout | undefined;
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startServer } from "../../test/harness.ts";
-import type { Database } from "./db.ts";
 import { createMemoryBuckets } from "./bucket-store.ts";
+import type { Database } from "./db.ts";
 import { createThrottle } from "./throttle.ts";
 
 const server = await startServer({ startsAt: "2026-11-22T10:00:00.000Z" });
@@ -20,7 +20,13 @@ test("a day that runs low is drawn ahead: no call waits while a block lasts, and
     },
   };
   const monotonicMs = () => 0;
-  const throttle = createThrottle({ system: slow, log, now: () => server.clock.now(), monotonicMs, buckets: createMemoryBuckets(monotonicMs) });
+  const throttle = createThrottle({
+    system: slow,
+    log,
+    now: () => server.clock.now(),
+    monotonicMs,
+    buckets: createMemoryBuckets(monotonicMs),
+  });
   const tenantId = await server.tenant(server.rootId, "customer", "Ahead");
   const verdict = await gate.authenticate(await server.key(tenantId, []), "127.0.0.1");
   assert.ok(verdict.ok);

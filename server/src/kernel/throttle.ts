@@ -85,7 +85,17 @@ export function createThrottle(parts: Parts): Throttle {
       const bucket = buckets.open(bucketName(tenant.id, name), lane);
       bucket.rate = lane;
       const policy = rateLimitPolicy(lane);
-      state = { tenantId: tenant.id, name, lane, bucket, alone: [bucket], paired: new Map(), day: null, drawing: null, policy };
+      state = {
+        tenantId: tenant.id,
+        name,
+        lane,
+        bucket,
+        alone: [bucket],
+        paired: new Map(),
+        day: null,
+        drawing: null,
+        policy,
+      };
       states.set(key, state);
     } else if (state.lane !== lane) {
       state.bucket.rate = lane;
@@ -165,7 +175,8 @@ export function createThrottle(parts: Parts): Throttle {
   }
 
   function chargeApart(name: string, rate: Rate): Wait | Promise<Wait> {
-    const judge: (levels: readonly number[]) => Wait = ([level]) => (level! < CALL ? secondsUntilCall({ rate, level: level! }) : null);
+    const judge: (levels: readonly number[]) => Wait = ([level]) =>
+      level! < CALL ? secondsUntilCall({ rate, level: level! }) : null;
     const levels = buckets.take([buckets.open(`{${name}}`, rate)], true);
     return levels instanceof Promise ? levels.then(judge) : judge(levels);
   }

@@ -66,7 +66,7 @@ export async function passwordGrant(
     await charge(server, user.id);
   } catch (error) {
     // The password was right, so this is no guess; it is no log-in either.
-    attempt.cancel();
+    await attempt.cancel();
     if (error instanceof OAuthError && error.error !== "temporarily_unavailable") {
       await record(server, request, who, user, "failed", client.id, error.code);
     }

@@ -39,8 +39,8 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
     kernel,
     signer: createSigner(kernel),
     readToken: createTokenReader(kernel),
-    guard: keepGuard(kernel, createGuessGuard(now, loginSuccesses(kernel))),
-    wrongSecrets: createWrongCredentialLimiter(now),
+    guard: keepGuard(kernel, createGuessGuard(kernel.system, now, loginSuccesses(kernel))),
+    wrongSecrets: createWrongCredentialLimiter(kernel.system, now),
     aside(work) {
       const guarded = work
         .catch((error) => kernel.log.error({ err: error }, "a record of the authorization server could not be written"))
@@ -57,9 +57,9 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
 export async function clientOf(server: AuthorizationServer, request: FastifyRequest, form: Form): Promise<OAuthClient> {
   const { kernel, wrongSecrets } = server;
   const { visit } = request;
-  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), () => {
+  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), async () => {
     visit.reason = "unknown";
-    const wait = wrongSecrets.countWrong(countingKey(visit.address));
+    const wait = await wrongSecrets.countWrong(countingKey(visit.address));
     return (
       wait && comeAgain("credential_throttled", "Too many wrong credentials from this address.", wait.retryAfterSeconds)
     );

@@ -62,3 +62,38 @@ end $$;
 create function kernel.sweep_buckets() returns void language sql as $$
   delete from kernel.bucket where at_ms + (burst * 1000 - level) / rate + 60000 < kernel.bucket_clock_ms()
 $$;
+
+-- Tries to log in (access, section 5.1): by name and address, by address alone (name_key '') and by name alone (address '').
+-- Names are kept as digests: a name that was tried may be a password typed into the wrong field. Logged, because a lock
+-- must outlive a crash.
+create table access.guess (
+  name_key text not null,
+  address text not null,
+  -- {failedAtMs: [], flyingSinceMs: [], pausedUntilMs, pauses}, see modules/access/guess-tally.ts.
+  tally jsonb not null,
+  forget_at timestamptz not null,
+  primary key (name_key, address)
+) with (fillfactor = 70);
+create index guess_age on access.guess (forget_at);
+grant select, insert, update, delete on access.guess to demarc_system;
+
+-- Wrong keys, tokens and client secrets of an address, in the order they came.
+create unlogged table access.wrong_credential (
+  address text primary key,
+  at_ms bigint[] not null
+) with (fillfactor = 50);
+grant select, insert, update, delete on access.wrong_credential to demarc_system;
+
+-- Counts a wrong credential where fewer than `free` came within `window_ms`; else gives the time at which the oldest passes.
+create function access.count_wrong_credential(of_address text, now_ms bigint, free integer, window_ms bigint)
+returns bigint language plpgsql volatile as $$
+declare
+  kept bigint[];
+begin
+  insert into access.wrong_credential values (of_address, '{}') on conflict do nothing;
+  select w.at_ms into kept from access.wrong_credential w where w.address = of_address for update;
+  kept := array(select t from unnest(kept) t where t + window_ms > now_ms order by t);
+  if cardinality(kept) >= free then return kept[1] + window_ms; end if;
+  update access.wrong_credential w set at_ms = kept || now_ms where w.address = of_address;
+  return null;
+end $$;
