@@ -32,7 +32,10 @@ async function granted(calls: number, ask: (server: TestServer) => Promise<{ sta
     answers.push(...(await Promise.all(wave)));
   }
   const passed = answers.filter(({ status }) => status !== 429).length;
-  assert.deepEqual(answers.filter(({ status }) => status !== 200 && status !== 429), []);
+  assert.deepEqual(
+    answers.filter(({ status }) => status !== 200 && status !== 429),
+    [],
+  );
   return { passed, seconds: (performance.now() - startedMs) / 1_000 };
 }
 

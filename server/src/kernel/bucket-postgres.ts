@@ -1,6 +1,6 @@
 /** Token buckets in PostgreSQL: an unlogged table, one statement a call, the database's clock. */
 import { sql } from "kysely";
-import type { BucketStore, NamedBucket } from "./bucket-store.ts";
+import type { NamedBucket } from "./bucket-store.ts";
 import { type Database, hot, query } from "./db.ts";
 import type { Bucket } from "./throttle-core.ts";
 
@@ -11,7 +11,7 @@ const takeCalls = hot<Calls, { levels: number[] }>("take_calls", ({ names, rates
   ),
 );
 
-export type PostgresBuckets = BucketStore & {
+export type PostgresBuckets = {
   take(buckets: readonly NamedBucket[], charge: boolean): Promise<readonly number[]>;
   /** Makes these the only buckets that are not full. For the one process that nobody is beside. */
   replace(buckets: readonly NamedBucket[]): Promise<void>;

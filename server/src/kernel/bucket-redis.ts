@@ -1,6 +1,6 @@
 /** Token buckets in Redis or Valkey: one script a call, the server's clock, keys that expire once the bucket is full. */
 import { createClient, defineScript } from "@redis/client";
-import type { BucketStore, NamedBucket } from "./bucket-store.ts";
+import type { NamedBucket } from "./bucket-store.ts";
 
 // A bucket is `level atMs rate burst`. A changed rate keeps the level, capped, and what flowed in before counts at the old one.
 const takeCalls = defineScript({
@@ -39,7 +39,7 @@ return levels`,
   transformReply: (reply: unknown) => reply as number[],
 });
 
-export type RedisBuckets = BucketStore & {
+export type RedisBuckets = {
   take(buckets: readonly NamedBucket[], charge: boolean): Promise<readonly number[]>;
   stop(): void;
 };
