@@ -76,11 +76,15 @@ type Parts = {
 export function createDayCount({ system, now, log, monotonicMs, onQuota }: Parts) {
   /** Brings the day of a lane up to date; a promise where the database must be asked first. */
   function turn(tenant: TenantCard, name: LaneName, holder: DayHolder, perDay: number | null): Promise<void> | null {
-    if (perDay === null) return null;
+    if (perDay === null) {
+      if (holder.day) void returnBlock(tenant.id, name, holder.day);
+      holder.day = null;
+      return null;
+    }
     const nowMs = now().getTime();
     const { day } = holder;
     if (day && (nowMs >= day.day.endsAtMs || nowMs < day.day.startsAtMs)) {
-      returnBlock(tenant.id, name, day);
+      void returnBlock(tenant.id, name, day);
       holder.day = null;
     } else if (day && day.timeZone !== tenant.timeZone) {
       day.day = carryDay(day.day, tenant.timeZone);

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import type { FaultRun, Figures } from "./fault-run.ts";
 import { type Installation, startInstallation } from "./installation.ts";
+import { ended, start } from "./process.ts";
 
 const loopsPerServer = 4;
-const rate = { ratePerSecond: 100, burst: 200 };
+const rate = { ratePerSecond: 40, burst: 80 };
 
 /** A zone in which it is around noon, so that no midnight comes in between. */
 function noonZone(): string {
@@ -30,13 +31,18 @@ async function customer({ servers, call }: Installation, name: string, api: obje
   return made.secret;
 }
 
-type Called = { outcome: "admitted" | "refused" | "lost"; sentMs: number; repliedMs: number };
+/** `lost`: the server went before its reply, so nobody knows whether it counted; `away`: it never had the call. */
+type Called = { outcome: "admitted" | "refused" | "lost" | "away"; sentMs: number; repliedMs: number };
 
 async function callOnce({ servers, call }: Installation, index: number, key: string): Promise<Called> {
   const sentMs = performance.now();
-  const reply = await call(servers[index]!, "GET", "/v1/principal/self", { key }).catch(() => null);
+  let outcome: Called["outcome"] = "lost";
+  const reply = await call(servers[index]!, "GET", "/v1/principal/self", { key }).catch((error: { code?: string }) => {
+    if (error.code === "ECONNREFUSED") outcome = "away";
+    return null;
+  });
   const repliedMs = performance.now();
-  if (!reply) return { outcome: "lost", sentMs, repliedMs };
+  if (!reply) return { outcome, sentMs, repliedMs };
   assert.ok(reply.status === 200 || reply.status === 429, `${reply.status} ${reply.text}`);
   return { outcome: reply.status === 200 ? "admitted" : "refused", sentMs, repliedMs };
 }
@@ -58,37 +64,65 @@ async function load(installation: Installation, key: string, seen: Called[], isO
 const count = (seen: readonly Called[], outcome: Called["outcome"]) =>
   seen.filter((called) => called.outcome === outcome).length;
 
-/** What a bucket grants to a load that is always above it: its burst and what flows in, to the call. */
+/** Calls one after another until one is refused: less than a call is left then. */
+async function drain(installation: Installation, key: string, seen: Called[]): Promise<Called> {
+  for (;;) {
+    const called = await callOnce(installation, 0, key);
+    if (called.outcome === "refused") return called;
+    seen.push(called);
+  }
+}
+
+/**
+ * What a bucket grants to a load that is always above its rate: from empty to empty what flowed in, to the call, and
+ * before that no more than its burst and what flowed in.
+ */
 async function runRate(installation: Installation, seconds: number): Promise<Figures> {
   const key = await customer(installation, "Rate", { ...rate, perDay: null });
-  const seen = [await callOnce(installation, 0, key)];
-  const { sentMs: fromMs, repliedMs: fromAtLatestMs } = seen[0]!;
-  await load(installation, key, seen, () => performance.now() > fromMs + seconds * 1_000);
-  // Emptied: from the last refusal it is known that less than a call was left.
-  let last = await callOnce(installation, 0, key);
-  for (; last.outcome === "admitted"; last = await callOnce(installation, 0, key)) seen.push(last);
+  const perMs = rate.ratePerSecond / 1_000;
+  const first: Called[] = [];
+  const startedMs = performance.now();
+  await load(installation, key, first, () => first.at(-1)?.outcome === "refused");
+  const empty = await drain(installation, key, first);
+  const atOnce = count(first, "admitted");
+  assert.ok(atOnce >= rate.burst && atOnce <= (rate.burst + (empty.repliedMs - startedMs) * perMs) * 1.01, `${atOnce}`);
+
+  const seen: Called[] = [];
+  await load(installation, key, seen, () => performance.now() > empty.repliedMs + seconds * 1_000);
+  const emptyAgain = await drain(installation, key, seen);
   const admitted = count(seen, "admitted");
-  const granted = (ms: number) => rate.burst + (ms * rate.ratePerSecond) / 1_000;
-  const least = granted(last.sentMs - fromAtLatestMs) - 1;
-  const most = granted(last.repliedMs - fromMs);
+  const least = Math.ceil((emptyAgain.sentMs - empty.repliedMs) * perMs - 1);
+  const most = Math.floor((emptyAgain.repliedMs - empty.sentMs) * perMs + 1);
   assert.ok(admitted >= least, `${admitted} admitted of at least ${least}`);
   assert.ok(admitted <= most * 1.01, `${admitted} admitted of at most ${most}`);
   const overPercent = Math.max(0, (admitted / most - 1) * 100).toFixed(2);
-  return { admitted, least: Math.ceil(least), most: Math.floor(most), refused: count(seen, "refused"), overPercent };
+  return { burstAdmitted: atOnce, admitted, least, most, refused: count(seen, "refused"), overPercent };
 }
 
 /** The day: never over, and short of it only by what died with a kill. */
-async function runDay(installation: Installation, perDay: number, kills: number): Promise<Figures> {
+async function runDay(installation: Installation, perDay: number, ends: number): Promise<Figures> {
   const key = await customer(installation, "Day", { ratePerSecond: 10_000, burst: 100_000, perDay });
   const { servers } = installation;
   const seen: Called[] = [];
-  let killed = 0;
+  let [killed, stopped] = [0, 0];
   let restarting: Promise<void> | null = null;
-  const isSpent = () => seen.length > 100 && seen.slice(-100).every(({ outcome }) => outcome === "refused");
-  await load(installation, key, seen, () => {
-    if (restarting === null && killed < kills && count(seen, "admitted") > ((killed + 0.5) * perDay) / (kills + 1)) {
+  /** Killed and stopped in turns: only a kill may lose what was drawn. */
+  async function restart(): Promise<void> {
+    const index = randomInt(servers.length);
+    if (killed <= stopped) {
       killed++;
-      restarting = installation.restart(randomInt(servers.length)).finally(() => {
+      return installation.restart(index);
+    }
+    stopped++;
+    await ended(servers[index]!.child, "SIGTERM");
+    servers[index] = await start(installation.settings[index]!);
+  }
+  const isSpent = () =>
+    seen.length > 100 && seen.slice(-100).every(({ outcome }) => outcome === "refused" || outcome === "away");
+  await load(installation, key, seen, () => {
+    const begun = killed + stopped;
+    if (restarting === null && begun < ends && count(seen, "admitted") > ((begun + 0.5) * perDay) / (ends + 1)) {
+      restarting = restart().finally(() => {
         restarting = null;
       });
     }
@@ -109,29 +143,39 @@ async function runDay(installation: Installation, perDay: number, kills: number)
   }
   const [admitted, lost] = [count(seen, "admitted"), count(seen, "lost")];
   const block = Math.min(50, Math.max(1, Math.floor(perDay / 200)));
-  assert.equal(killed, kills);
+  assert.equal(killed + stopped, ends);
   assert.ok(admitted <= perDay, `${admitted} of ${perDay} a day`);
   assert.ok(
     admitted >= perDay - killed * block - lost,
     `${admitted} of ${perDay} a day, ${killed} kills, ${lost} lost`,
   );
-  return { admittedOfTheDay: admitted, missing: perDay - admitted, atMostLostByKills: killed * block + lost };
+  return {
+    killed,
+    stopped,
+    admittedOfTheDay: admitted,
+    missing: perDay - admitted,
+    atMostLostByKills: killed * block + lost,
+  };
 }
 
 export const faultRun: FaultRun = {
   about: "limits of four servers on one database: a load above the rate, and a day that is spent under kills",
   counts: {
-    servers: { about: "servers", short: 3, long: 4 },
+    servers: { about: "servers", short: 2, long: 4 },
     seconds: { about: "seconds of load above the rate", short: 3, long: 60 },
     perDay: { about: "calls of the day", short: 600, long: 20_000 },
-    kills: { about: "servers killed while the day is spent", short: 1, long: 10 },
+    ends: {
+      about: "times a server is killed or stopped, and started again, while the day is spent",
+      short: 2,
+      long: 12,
+    },
   },
-  async run({ servers = 1, seconds = 1, perDay = 1, kills = 1 }, tell) {
+  async run({ servers = 1, seconds = 1, perDay = 1, ends = 1 }, tell) {
     const installation = await startInstallation(servers);
     try {
       const figures = await runRate(installation, seconds);
       tell(`rate: ${JSON.stringify(figures)}`);
-      return { ...figures, ...(await runDay(installation, perDay, kills)) };
+      return { ...figures, ...(await runDay(installation, perDay, ends)) };
     } finally {
       await installation.end();
     }
