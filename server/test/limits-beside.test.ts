@@ -161,6 +161,32 @@ test("wrong keys and wrong client secrets of an address are one count over both 
   }
 });
 
+test("servers whose sessions break count together meanwhile and afterwards", async () => {
+  const sessions = async () =>
+    first.sql(
+      "select pid from pg_stat_activity where datname = current_database() and application_name = 'demarc limits' order by pid",
+    );
+  const before = await sessions();
+  assert.equal(before.length, 2);
+  for (const { pid } of before) await first.sql("select pg_terminate_backend($1)", [pid]);
+  const meanwhile = await customer("Broken", {});
+  const self = (key: string) => (server: TestServer) => server.get("/v1/principal/self", { key });
+  isWhole(await granted(60, self(meanwhile.key)), 1, 20);
+  await eventually(async () => (await sessions()).length === 2);
+  const { key } = await customer("Mended", {});
+  isWhole(await granted(60, self(key)), 1, 20);
+});
+
+test("a server that is told to counts in PostgreSQL though it is alone", async () => {
+  const told = await startServer({ settings, limiter: "postgres" });
+  const key = await told.key(told.rootId, "read_only");
+  const answer = await told.get("/v1/ping", { key });
+  assert.match(answer.headers.get("ratelimit")!, /"ping";r=4;t=1$/);
+  const rows = await told.sql("select name, level from kernel.bucket where name like '%:own:ping'");
+  assert.deepEqual(rows, [{ name: `{${told.rootId}}:own:ping`, level: 4_000 }]);
+  await told.close();
+});
+
 test("what was spent while alone stays spent when another server comes, and when it has gone", async () => {
   await second.close();
   const { tenantId, key } = await customer("Carried", { burst: 40 });

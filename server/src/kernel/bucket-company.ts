@@ -8,6 +8,8 @@ import type { Logger } from "pino";
 import { within } from "./bucket-shared.ts";
 import type { Stop } from "./contract.ts";
 
+/** How the session is called in `pg_stat_activity`. */
+const sessionName = "demarc limits";
 const lockKey = 7_301_946_071;
 const channel = "demarc_limiter";
 const askEveryMs = 25;
@@ -74,7 +76,12 @@ export async function watchCompany({ databaseUrl, log, live, onChange, alone, ac
   }
 
   async function connect(): Promise<void> {
-    const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000, keepAlive: true });
+    const client = new pg.Client({
+      connectionString: databaseUrl,
+      application_name: sessionName,
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+    });
     session = client;
     client.on("error", () => {});
     client.once("end", () => lose(client));

@@ -50,19 +50,27 @@ export function shareOf(rate: Rate, sharers: number): Rate {
 
 /** Memory of this process; `sharers` processes without a common store each grant their share. */
 export function createLocalBuckets(monotonicMs: () => number, sharers: () => number = () => 1) {
+  function flow(bucket: NamedBucket, among: number, nowMs: number): number {
+    const { here, rate } = bucket;
+    if (among === 1 && here.rate === rate) refillBucket(here, nowMs);
+    else changeRate(here, shareOf(rate, among), nowMs);
+    return here.level;
+  }
   function take(buckets: readonly NamedBucket[], charge: boolean): number[] {
     const nowMs = monotonicMs();
     const among = sharers();
-    const levels: number[] = [];
-    let admitted = charge;
-    for (const { here, rate } of buckets) {
-      if (among === 1 && here.rate === rate) refillBucket(here, nowMs);
-      else changeRate(here, shareOf(rate, among), nowMs);
-      levels.push(here.level);
-      if (here.level < CALL) admitted = false;
+    const [lane, own] = buckets as [NamedBucket, NamedBucket?];
+    const laneLevel = flow(lane, among, nowMs);
+    if (own === undefined) {
+      if (charge && laneLevel >= CALL) chargeBucket(lane.here);
+      return [laneLevel];
     }
-    if (admitted) for (const { here } of buckets) chargeBucket(here);
-    return levels;
+    const ownLevel = flow(own, among, nowMs);
+    if (charge && laneLevel >= CALL && ownLevel >= CALL) {
+      chargeBucket(lane.here);
+      chargeBucket(own.here);
+    }
+    return [laneLevel, ownLevel];
   }
   return { take } satisfies BucketStore;
 }

@@ -70,6 +70,7 @@ type Parts = {
   onQuota?: (news: QuotaNews) => void;
 };
 
+const waitOf = (rate: Rate, level: number): Wait => (level < CALL ? secondsUntilCall({ rate, level }) : null);
 const bucketName = (tenantId: string, what: string) => `{${tenantId}}:${what}`;
 
 export function createThrottle(parts: Parts): Throttle {
@@ -161,7 +162,7 @@ export function createThrottle(parts: Parts): Throttle {
     reading.burst.level -= CALL;
     if (reading.own) reading.own.level -= CALL;
     if (reading.day) reading.day.left--;
-    if (day) day.usedAtMs = monotonicMs();
+    if (day) day.usedAtMs = state.bucket.here.atMs;
     return { admitted: true, policy, limit: rateLimit(reading), retryAfterSeconds: 0, violated: [] };
   }
 
@@ -175,10 +176,8 @@ export function createThrottle(parts: Parts): Throttle {
   }
 
   function chargeApart(name: string, rate: Rate): Wait | Promise<Wait> {
-    const judge: (levels: readonly number[]) => Wait = ([level]) =>
-      level! < CALL ? secondsUntilCall({ rate, level: level! }) : null;
     const levels = buckets.take([buckets.open(`{${name}}`, rate)], true);
-    return levels instanceof Promise ? levels.then(judge) : judge(levels);
+    return levels instanceof Promise ? levels.then(([level]) => waitOf(rate, level!)) : waitOf(rate, levels[0]!);
   }
 
   async function levels(tenantId: string, lanes: Record<LaneName, Lane>): Promise<Levels> {

@@ -70,7 +70,7 @@ type Parts = {
   checkToken: TokenCheck;
   used(keyId: string, address: string): void;
   /** Counts a wrong credential of an address; seconds to wait when there were too many. */
-  wrong(address: string): Promise<number | null>;
+  wrong(address: string): number | null | Promise<number | null>;
   /** A right key came from an address outside its list. */
   addressRefused(keyId: string, tenant: TenantCard, address: string): void;
 };
