@@ -95,18 +95,20 @@ function dryLevel({ dry, rate }: NamedBucket, nowMs: number): number | null {
   return Math.min(CALL - 1, Math.floor(dry.level + (nowMs - dry.atMs) * rate.ratePerSecond));
 }
 
-/** What `work` gives within so many milliseconds. A process that was busy itself meanwhile looks once more. */
+const mostLooks = 4;
+
+/** What `work` gives within so many milliseconds. A process that was busy itself meanwhile looks again before it gives up. */
 export function within<T>(ms: number, work: T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     let timer: NodeJS.Timeout;
-    function wait(again: boolean): void {
+    function wait(looks: number): void {
       const dueMs = performance.now() + ms;
       timer = setTimeout(() => {
-        if (again && performance.now() > dueMs + 5) wait(false);
+        if (looks > 1 && performance.now() > dueMs + 5) wait(looks - 1);
         else reject(new Error(`no answer within ${ms} ms`));
       }, ms);
     }
-    wait(true);
+    wait(mostLooks);
     Promise.resolve(work)
       .then(resolve, reject)
       .finally(() => clearTimeout(timer));

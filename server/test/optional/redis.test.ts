@@ -107,11 +107,16 @@ test("of 200 calls at one instant over two connections Redis grants 20, and from
 });
 
 test("both servers count in Redis by its clock, under keys that name the tenant and expire, and none in PostgreSQL", async () => {
-  const { tenantId, key } = await customer("Shared", {});
-  const startedMs = performance.now();
-  const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => call(n % 2 ? first : second, key)));
-  const passed = answers.filter(({ status }) => status === 200).length;
-  const most = 20 + Math.ceil((performance.now() - startedMs) / 1_000);
+  // A machine under load may keep Redis silent for 50 ms: that is told, and then it was not Redis that counted.
+  const { tenantId, passed, most } = await eventually(async () => {
+    lines.length = 0;
+    const { tenantId, key } = await customer(`Shared ${performance.now()}`, {});
+    const startedMs = performance.now();
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => call(n % 2 ? first : second, key)));
+    const passed = answers.filter(({ status }) => status === 200).length;
+    const most = 20 + Math.ceil((performance.now() - startedMs) / 1_000);
+    return said(/answer/).length === 0 && { tenantId, passed, most };
+  });
   assert.ok(passed >= 20 && passed <= most, `${passed} of 20`);
   const client = await createClient({ url: redisUrl }).connect();
   const keys = await client.keys(`demarc:lim:{${tenantId}}:*`);
