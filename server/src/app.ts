@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { createActivity } from "./kernel/activity.ts";
 import { countingKey } from "./kernel/address.ts";
+import { type LimiterSettings, openBuckets } from "./kernel/bucket-choice.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
@@ -35,7 +36,7 @@ import { notifications } from "./modules/notifications/index.ts";
 
 export const modules: readonly Module[] = [access, directory, monitoring, notifications];
 
-export type AppParts = {
+export type AppParts = LimiterSettings & {
   settings: Settings;
   databaseUrl: string;
   pool: number;
@@ -68,17 +69,18 @@ export async function buildApp(parts: AppParts): Promise<App> {
   });
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
-  const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
+  const buckets = await openBuckets({ ...parts, processes });
+  const throttle = createThrottle({ system, now, log, buckets, onQuota: (news) => void tellQuota(kernel, news) });
   const lastUse = createLastUse(system, now, log);
   const alarm = createAddressAlarm(() => kernel);
-  const wrongCredentials = createWrongCredentialLimiter(() => now().getTime());
+  const wrongCredentials = createWrongCredentialLimiter(system, () => now().getTime());
   const gate = createGate({
     system,
     now,
     isCurrent: processes.isCurrent,
     checkToken: createTokenCheck({ system, settings }),
     used: lastUse.used,
-    wrong: (address) => wrongCredentials.countWrong(countingKey(address))?.retryAfterSeconds ?? null,
+    wrong: async (address) => (await wrongCredentials.countWrong(countingKey(address)))?.retryAfterSeconds ?? null,
     addressRefused: alarm.refused,
   });
   processes.onForget(gate.forget);

@@ -96,6 +96,12 @@ export const settings = {
   DEMARC_OAUTH_ALG: choice("Algorithm that signs access tokens.", ["RS256", "ES256"], "RS256"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
+  DEMARC_REDIS_URL: text("A Redis or Valkey that counts for the limits: redis:// or, over TLS, rediss://."),
+  DEMARC_LIMITER: choice(
+    "Where limits are counted without Redis. `auto`: in memory while the server is alone on its database, in PostgreSQL while others are there.",
+    ["auto", "memory", "postgres"],
+    "auto",
+  ),
   DEMARC_BETA: onOff("Whether the label `beta` exists.", "on"),
 } as const satisfies Record<string, Setting<unknown>>;
 
@@ -126,9 +132,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       faults.push(`${name} ${(error as Error).message} (it is ${JSON.stringify(given)})`);
     }
   }
-  const { DATABASE_URL, PUBLIC_URL } = config as Config;
+  const { DATABASE_URL, PUBLIC_URL, REDIS_URL, LIMITER } = config as Config;
   if (DATABASE_URL && !/^postgres(ql)?:\/\//.test(DATABASE_URL))
     faults.push("DEMARC_DATABASE_URL must begin with postgres://");
+  if (REDIS_URL && !/^rediss?:\/\/./.test(REDIS_URL))
+    faults.push("DEMARC_REDIS_URL must begin with redis:// or rediss://");
+  if (REDIS_URL && LIMITER !== "auto") faults.push("DEMARC_REDIS_URL counts only with DEMARC_LIMITER=auto");
   if (PUBLIC_URL) faults.push(...publicUrlFaults(PUBLIC_URL));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `  ${fault}`).join("\n"));
   config.DATA_DIR = resolve(String(config.DATA_DIR));

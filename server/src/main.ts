@@ -73,6 +73,8 @@ async function main(): Promise<void> {
     masterKeys,
     log,
     betaEnabled: config.BETA,
+    limiter: config.LIMITER,
+    redisUrl: config.REDIS_URL,
   });
   const first = await fillIfEmpty(app, databaseUrl, config.DEMO);
   const stopJobs = await startJobs(app.kernel, databaseUrl);

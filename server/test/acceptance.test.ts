@@ -115,7 +115,7 @@ test("the failure that locks a name is told as login.locked, once, to who may re
   for (let n = 0; n < 49; n++) {
     const attempt = await guard.enter("besieged", `192.0.2.${n}`);
     assert.ok(attempt.admitted);
-    attempt.fail();
+    await attempt.fail();
   }
   const told = () =>
     server.sql("select * from kernel.outbox where subject = $1 and type like '%login.locked'", [user.id]);

@@ -31,7 +31,9 @@ type Ask = {
 
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
-type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled">> & {
+type Options = Partial<
+  Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled" | "limiter" | "redisUrl" | "log">
+> & {
   settings?: Partial<Settings>;
   /** Another server on the database, and under the master keys, of one that runs or has run. */
   beside?: { databaseUrl: string; masterKeys: MasterKeys };
@@ -71,21 +73,25 @@ export async function startServer(options: Options = {}) {
     databaseUrl,
     pool: 8,
     masterKeys,
-    log: pino({ level: process.env.DEMARC_TEST_LOG ?? "fatal" }),
+    log: options.log ?? pino({ level: process.env.DEMARC_TEST_LOG ?? "fatal" }),
     now: () => new Date(clock.at),
     modules: options.modules,
     versions: options.versions,
     changes: options.changes,
     betaEnabled: options.betaEnabled,
+    limiter: options.limiter ?? "auto",
+    redisUrl: options.redisUrl ?? "",
   });
   await app.http.listen({ host: "127.0.0.1", port: 0 });
   const { port } = app.http.server.address() as { port: number };
   const url = `http://127.0.0.1:${port}`;
   settings.publicUrl = options.settings?.publicUrl ?? url;
   const owner = new pg.Pool({ connectionString: databaseUrl, max: 2 });
-  await owner.query(
-    `update access.plan set lanes = '{"api":{"ratePerSecond":10000,"burst":100000,"perDay":null},"scim":{"ratePerSecond":10000,"burst":100000,"perDay":null},"publish":{"ratePerSecond":10000,"burst":100000,"perDay":null}}'`,
-  );
+  // Beside another server the plans are that one's.
+  if (!options.beside)
+    await owner.query(
+      `update access.plan set lanes = '{"api":{"ratePerSecond":10000,"burst":100000,"perDay":null},"scim":{"ratePerSecond":10000,"burst":100000,"perDay":null},"publish":{"ratePerSecond":10000,"burst":100000,"perDay":null}}'`,
+    );
   await app.kernel.forget();
   let closed = false;
   /** Ends this server; its database stays until the test file ends. */

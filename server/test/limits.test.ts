@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createThrottle, type QuotaNews } from "../src/kernel/throttle.ts";
+import { createMemoryBuckets } from "../src/kernel/bucket-store.ts";
+import { createThrottle } from "../src/kernel/throttle.ts";
+import type { QuotaNews } from "../src/kernel/throttle-day.ts";
 import { eventually, startServer } from "./harness.ts";
 
 const standardLanes = {
@@ -18,6 +20,7 @@ function makeThrottle(news: QuotaNews[] = []) {
     log: server.kernel.log,
     now: () => server.clock.now(),
     monotonicMs: () => time.ms,
+    buckets: createMemoryBuckets(() => time.ms),
     onQuota: (one) => news.push(one),
   });
   return { time, throttle };
@@ -118,6 +121,47 @@ test("a changed plan keeps the level, capped, and the day's count; a changed tim
   const moved = await throttle.charge({ ...who, tenant: { ...tenant, timeZone: "Asia/Tokyo" } }, "api", undefined);
   assert.match(moved.limit, /"day";r=43;/);
   await throttle.stop();
+});
+
+test("a plan that loses its limit of a day forgets what was drawn of it, and one that gains it counts on", async () => {
+  const { throttle } = makeThrottle();
+  const { who, tenantId } = await caller("Unlimited", { perDay: 100 });
+  const under = (perDay: number | null) => {
+    const api = { ratePerSecond: 1_000, burst: 1_000, perDay };
+    const plan = { ...who.tenant.plan, lanes: { ...who.tenant.plan.lanes, api } };
+    return throttle.charge({ ...who, tenant: { ...who.tenant, plan } }, "api", undefined);
+  };
+  assert.match((await under(1_000)).limit, /"day";r=999;/);
+  for (let call = 0; call < 60; call++) assert.deepEqual((await under(null)).violated, []);
+  assert.doesNotMatch((await under(null)).limit, /day/);
+  await eventually(async () => {
+    const [row] = await server.sql("select count from access.day_count where tenant_id = $1", [tenantId]);
+    return row.count === 1;
+  });
+  assert.match((await under(100)).limit, /"day";r=98;/);
+  await throttle.stop();
+});
+
+test("a day that another process had drawn to the end is asked for again, and grants what was given back", async () => {
+  const { who } = await caller("Given", { ratePerSecond: 1_000, burst: 1_000, perDay: 1_600 });
+  const [one, other] = [makeThrottle(), makeThrottle()];
+  const charge = ({ throttle }: typeof one) => throttle.charge(who, "api", undefined);
+  await charge(one);
+  let passed = 1;
+  while ((await charge(other)).admitted) {
+    passed++;
+    other.time.ms += 1;
+  }
+  assert.equal(passed, 1_600 - 7, "the other holds the rest of its block of 8");
+  await one.throttle.stop();
+  assert.equal((await charge(other)).admitted, false);
+  other.time.ms += 1_000;
+  for (let call = 0; call < 7; call++) {
+    assert.equal((await charge(other)).admitted, true);
+    other.time.ms += 1_000;
+  }
+  assert.equal((await charge(other)).admitted, false);
+  await other.throttle.stop();
 });
 
 test("56. the keys of a tenant share its limits, and nobody else feels them", async () => {

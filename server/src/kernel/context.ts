@@ -150,7 +150,7 @@ function common(kernel: Kernel, caller: Caller) {
     documents: kernel.documents,
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
-    levels: (tenantId: string) => kernel.throttle.levels(tenantId),
+    levels: kernel.throttle.levels,
     async findNodes(this: Context, kind: string, ids: readonly string[]) {
       const owner = kernel.modules.find((module) => module.nodes?.kinds.includes(kind))?.nodes;
       return owner ? owner.find(this, kind, ids) : null;

@@ -12,7 +12,7 @@ import type { JobKind } from "./jobs.ts";
 import type { Settings } from "./kernel.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
-import type { LaneName, Principal } from "./principal.ts";
+import type { Lane, LaneName, Principal } from "./principal.ts";
 import type { Fault, ProblemKind } from "./problem.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Levels } from "./throttle.ts";
@@ -67,8 +67,8 @@ export type Context = {
   /** The nodes that an assignment may be limited to, by the module that owns them: id -> tenant, of those that exist
    *  and that the caller may see. null: no module has nodes of this kind. */
   findNodes(kind: string, ids: readonly string[]): Promise<ReadonlyMap<string, string> | null>;
-  /** What this process knows of a tenant's limits at this instant. */
-  levels(tenantId: string): Levels;
+  /** A tenant's limits at this instant; `unspent` as far as this process holds any of it. */
+  levels(tenantId: string, lanes: Record<LaneName, Lane>): Promise<Levels>;
   /** Waits until an operation has ended, at most `seconds`; for calls that read. */
   awaitOperation(operationId: string, seconds: number): Promise<void>;
   /** Runs a part that may fail by itself: a Problem undoes its rows, news and records, and is thrown on. */

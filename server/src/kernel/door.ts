@@ -27,7 +27,7 @@ import {
   versionRetired,
   versionUnknown,
 } from "./problem.ts";
-import type { Charge } from "./throttle.ts";
+import type { Charge, Wait } from "./throttle.ts";
 import type { Version } from "./versions.ts";
 
 /** A route with its service: an entry of the installation's route table. */
@@ -119,11 +119,13 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     visit.entry = entry;
   }
 
-  function passOpen(visit: Visit): void {
-    const retryAfterSeconds = throttle.chargeAddress(visit.address);
-    if (retryAfterSeconds !== null)
-      throw refuse(rateLimited, { headers: { "retry-after": String(retryAfterSeconds) } });
-    checkSunset(visit);
+  function passOpen(visit: Visit): void | Promise<void> {
+    const passed = (wait: Wait) => {
+      if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
+      checkSunset(visit);
+    };
+    const wait = throttle.chargeAddress(visit.address);
+    return wait instanceof Promise ? wait.then(passed) : passed(wait);
   }
 
   function recognised(request: FastifyRequest, verdict: Verdict): void | Promise<void> {

@@ -45,6 +45,14 @@ export const kernelJobs: readonly JobKind[] = [
     },
   },
   {
+    name: "sweep_buckets",
+    summary: "Forgets the token buckets in the database that are full again.",
+    cron: "*/10 * * * *",
+    async run({ system }) {
+      await system.in("").run(query(sql`select kernel.sweep_buckets()`));
+    },
+  },
+  {
     name: "turn_activity",
     summary: "Makes the activity log's next days and drops those past their keeping.",
     cron: "7 0,12 * * *",

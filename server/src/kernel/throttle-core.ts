@@ -6,7 +6,7 @@ import { LRUCache } from "lru-cache";
 import type { Lane } from "./principal.ts";
 
 /** Level of a bucket that one call takes; levels are whole thousandths of a call. */
-const CALL = 1000;
+export const CALL = 1000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 

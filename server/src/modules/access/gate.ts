@@ -70,7 +70,7 @@ type Parts = {
   checkToken: TokenCheck;
   used(keyId: string, address: string): void;
   /** Counts a wrong credential of an address; seconds to wait when there were too many. */
-  wrong(address: string): number | null;
+  wrong(address: string): number | null | Promise<number | null>;
   /** A right key came from an address outside its list. */
   addressRefused(keyId: string, tenant: TenantCard, address: string): void;
 };
@@ -142,7 +142,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     return settle(value, address);
   }
 
-  function settle(entry: Known, address: string): Verdict {
+  function settle(entry: Known, address: string): Verdict | Promise<Verdict> {
     const { verdict } = entry;
     if (!verdict.ok) return wrong(address, verdict);
     if (now().getTime() >= entry.expiresAtMs)
@@ -155,8 +155,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     return verdict;
   }
 
-  function wrong(address: string, verdict: Verdict & { ok: false }): Verdict {
-    const retryAfterSeconds = parts.wrong(address);
+  async function wrong(address: string, verdict: Verdict & { ok: false }): Promise<Verdict> {
+    const retryAfterSeconds = await parts.wrong(address);
     return retryAfterSeconds === null ? verdict : { ...verdict, retryAfterSeconds };
   }
 

@@ -1,39 +1,43 @@
 /**
- * The guard against guessing (access.md, section 5.1), for one process.
+ * The guard against guessing (access.md, section 5.1), one for all processes: its counts stand in the database, so that a
+ * try refused by one server is refused by the others, and a restart opens no lock.
  *
  * A try is entered before its password is hashed and counts as failed until it is settled: otherwise a hundred tries sent
  * at once would all pass a count that is still zero. So a burst of right log-ins of one name from one address is told to
  * wait a second past the fifth in flight.
  *
- * Memory is bounded: each table keeps its most recently touched entries and drops the others. Only a failed try leaves an
- * entry, a refused one none. So who wants a count forgotten must let that many others fail, each hashed, 60 per address in
- * 10 minutes: 800 addresses (for IPv6 as many /64) and ten minutes of this server's whole hashing, for five more guesses.
- * Dropping only ever forgives; it locks nobody out, and what is attacked right now is what was touched last.
+ * Only a failed try leaves rows, a refused one none, and each failed one was hashed: what is kept is bounded by what the
+ * servers can hash within the hour that the longest count lasts.
  */
 import { hash } from "node:crypto";
+import { sql } from "kysely";
 import { LRUCache } from "lru-cache";
+import { type Database, type Db, hot, query } from "#kernel/db";
+import type { JobKind } from "#kernel/jobs";
+import {
+  clearPair,
+  enterTry,
+  failTry,
+  landTry,
+  nameWaitMs,
+  newTally,
+  SECOND_MS,
+  saysNothingFromMs,
+  type Tallies,
+  type Tally,
+  waitMs,
+} from "./guess-tally.ts";
 
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60 * SECOND_MS;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
+const TRUSTED_MS = 30 * 86_400_000;
+const WRONG_CREDENTIALS = { free: 60, windowMs: 60_000, refused: 20_000 };
 
-const PAIR = { free: 5, windowMs: 15 * MINUTE_MS, firstPauseMs: MINUTE_MS, longestPauseMs: HOUR_MS, entries: 50_000 };
-const ADDRESS = { free: 60, windowMs: 10 * MINUTE_MS, pauseMs: 10 * MINUTE_MS, entries: 20_000 };
-const NAME = { free: 50, windowMs: HOUR_MS, pauseMs: HOUR_MS, entries: 20_000 };
-const WRONG_CREDENTIALS = { free: 60, windowMs: MINUTE_MS, entries: 20_000 };
-const TRUSTED_MS = 30 * DAY_MS;
-
-/** Failures in time order, tries in flight, and the end of the running pause. `pauses`: how many came one on another. */
-type Tally = { failedAtMs: number[]; inFlight: number; pausedUntilMs: number; pauses: number };
-
-/** Remembers, beyond this process, from which addresses a name has logged in. */
+/** Remembers from which addresses a name has logged in. */
 export type SuccessStore = {
   hasSucceeded(name: string, address: string, sinceMs: number): Promise<boolean>;
   recordSuccess(name: string, address: string, atMs: number): Promise<void>;
 };
 
-/** A try that may go on to hashing; settle it exactly once. */
+/** A try that may go on to hashing; settle it exactly once, and wait for that before the reply. */
 export type Try = {
   admitted: true;
   /** The password (and second factor) was right. */
@@ -42,9 +46,9 @@ export type Try = {
    * It was wrong. `nameLockedUntilMs`: this failure closed the name to unknown addresses, which is the event
    * `login.locked`.
    */
-  fail(): { nameLockedUntilMs: number | null };
+  fail(): Promise<{ nameLockedUntilMs: number | null }>;
   /** Nothing was compared: the hashes were busy, the database was away. */
-  cancel(): void;
+  cancel(): Promise<void>;
 };
 export type RefusedTry = { admitted: false; retryAfterSeconds: number };
 
@@ -55,67 +59,104 @@ export type GuessGuard = {
    */
   enter(name: string, address: string): Promise<Try | RefusedTry>;
   /** Forgets all failures of a name and lifts its lock. */
-  unlock(name: string): void;
+  unlock(name: string): Promise<void>;
 };
 
-/** The guard for log-ins. `now` in Unix milliseconds. */
-export function createGuessGuard(now: () => number, successes: SuccessStore): GuessGuard {
-  const pairs = new LRUCache<string, Tally>({ max: PAIR.entries });
-  const addresses = new LRUCache<string, Tally>({ max: ADDRESS.entries });
-  const names = new LRUCache<string, Tally>({ max: NAME.entries });
+type Place = { nameKey: string; address: string };
+type Row = { kind: keyof Tallies; tally: Tally };
 
-  function waitMsOf(nameKey: string, address: string): number {
-    const atMs = now();
-    return Math.max(
-      pairWaitMs(pairs.get(nameKey + address), atMs),
-      countedWaitMs(addresses.get(address), ADDRESS, atMs),
-    );
+/** Which of the three counts a row is. */
+const kind = sql<
+  keyof Tallies
+>`case when g.name_key = '' then 'address' when g.address = '' then 'name' else 'pair' end`;
+const readTallies = hot<Place, Row>("read_guesses", ({ nameKey, address }) =>
+  query(sql`select ${kind} as kind, g.tally from access.guess g
+    where (g.name_key, g.address) in (('', ${address}), (${nameKey}, ''), (${nameKey}, ${address}))`),
+);
+// Every try locks its rows in this order, so no two wait for each other.
+const lockTallies = hot<Place & { at: Date; empty: string }, Row>("lock_guesses", ({ nameKey, address, at, empty }) =>
+  query(sql`insert into access.guess as g (name_key, address, tally, forget_at)
+    values ('', ${address}, ${empty}::jsonb, ${at}), (${nameKey}, '', ${empty}::jsonb, ${at}), (${nameKey}, ${address}, ${empty}::jsonb, ${at})
+    on conflict (name_key, address) do update set forget_at = g.forget_at returning ${kind} as kind, g.tally`),
+);
+const keepTally = hot<Place & { tally: string; forgetAt: Date }, never>("keep_guess", (row) =>
+  query(sql`update access.guess set tally = ${row.tally}::jsonb, forget_at = ${row.forgetAt}
+    where name_key = ${row.nameKey} and address = ${row.address}`),
+);
+const dropTally = hot<Place, never>("drop_guess", ({ nameKey, address }) =>
+  query(sql`delete from access.guess where name_key = ${nameKey} and address = ${address}`),
+);
+
+function talliesOf(rows: readonly Row[]): Tallies {
+  const found = Object.fromEntries(rows.map(({ kind, tally }) => [kind, tally]));
+  return { address: newTally(), name: newTally(), pair: newTally(), ...found };
+}
+
+/** The guard for log-ins. `now` in Unix milliseconds. */
+export function createGuessGuard(system: Database, now: () => number, successes: SuccessStore): GuessGuard {
+  /** Changes the counts of a try, alone among all processes. */
+  function change<T>(place: Place, part: (tallies: Tallies, atMs: number) => T): Promise<T> {
+    return system.transaction("", async (tx) => {
+      const atMs = now();
+      const empty = JSON.stringify(newTally());
+      const tallies = talliesOf(await tx.rows(lockTallies({ ...place, at: new Date(atMs), empty })));
+      const outcome = part(tallies, atMs);
+      const places: Record<keyof Tallies, Place> = {
+        address: { ...place, nameKey: "" },
+        name: { ...place, address: "" },
+        pair: place,
+      };
+      for (const kind of Object.keys(places) as (keyof Tallies)[]) {
+        const forgetAtMs = saysNothingFromMs(kind, tallies[kind]);
+        const tally = JSON.stringify(tallies[kind]);
+        if (forgetAtMs <= atMs) tx.fire(dropTally(places[kind]));
+        else tx.fire(keepTally({ ...places[kind], tally, forgetAt: new Date(forgetAtMs) }));
+      }
+      return outcome;
+    });
   }
 
-  function makeTry(name: string, nameKey: string, address: string): Try {
-    const pair = hold(pairs, nameKey + address);
-    const ofAddress = hold(addresses, address);
-    const ofName = hold(names, nameKey);
+  function makeTry(name: string, place: Place, sinceMs: number): Try {
     let settled = false;
-    function settle(): void {
+    function settle<T>(part: (tallies: Tallies, atMs: number) => T): Promise<T> {
       if (settled) throw new Error("A log-in try was settled twice.");
       settled = true;
-      for (const held of [pair, ofAddress, ofName]) held.release();
+      return change(place, (tallies, atMs) => {
+        landTry(tallies, sinceMs);
+        return part(tallies, atMs);
+      });
     }
     return {
       admitted: true,
       async succeed() {
-        settle();
-        pair.clear();
-        await successes.recordSuccess(name, address, now());
+        await settle(clearPair);
+        await successes.recordSuccess(name, place.address, now());
       },
-      fail() {
-        settle();
-        const atMs = now();
-        failPair(pair.tally(), atMs);
-        failCounted(ofAddress.tally(), ADDRESS, atMs);
-        return { nameLockedUntilMs: failCounted(ofName.tally(), NAME, atMs) ? atMs + NAME.pauseMs : null };
-      },
-      cancel: settle,
+      fail: async () => settle((tallies, atMs) => ({ nameLockedUntilMs: failTry(tallies, atMs) })),
+      cancel: async () => settle(() => {}),
     };
   }
 
   return {
     async enter(name, address) {
-      const nameKey = keyOf(name);
-      const waitMs = waitMsOf(nameKey, address);
-      if (waitMs > 0) return refused(waitMs);
-      const nameWaitMs = countedWaitMs(names.get(nameKey), NAME, now());
-      if (nameWaitMs === 0) return makeTry(name, nameKey, address);
-      if (!(await successes.hasSucceeded(name, address, now() - TRUSTED_MS))) return refused(nameWaitMs);
-      // Others may have entered while the question was answered.
-      const lateWaitMs = waitMsOf(nameKey, address);
-      return lateWaitMs > 0 ? refused(lateWaitMs) : makeTry(name, nameKey, address);
+      const place = { nameKey: keyOf(name), address };
+      // Looked at first without a lock: what is refused costs the least.
+      const seen = talliesOf(await system.in("").rows(readTallies(place)));
+      const wait = waitMs(seen, now());
+      if (wait > 0) return refused(wait);
+      const nameWait = nameWaitMs(seen, now());
+      const isTrusted = nameWait > 0 && (await successes.hasSucceeded(name, address, now() - TRUSTED_MS));
+      if (nameWait > 0 && !isTrusted) return refused(nameWait);
+      // Others may have entered meanwhile.
+      const entered = await change(place, (tallies, atMs) => {
+        const lateWait = Math.max(waitMs(tallies, atMs), isTrusted ? 0 : nameWaitMs(tallies, atMs));
+        if (lateWait === 0) enterTry(tallies, atMs);
+        return { lateWait, atMs };
+      });
+      return entered.lateWait > 0 ? refused(entered.lateWait) : makeTry(name, place, entered.atMs);
     },
-    unlock(name) {
-      const nameKey = keyOf(name);
-      names.delete(nameKey);
-      for (const key of pairs.keys()) if (key.startsWith(nameKey)) pairs.delete(key);
+    async unlock(name) {
+      await system.in("").run(query(sql`delete from access.guess where name_key = ${keyOf(name)}`));
     },
   };
 }
@@ -123,103 +164,62 @@ export function createGuessGuard(now: () => number, successes: SuccessStore): Gu
 export type WrongCredentialLimiter = {
   /**
    * Counts a wrong key, token or client secret. Null: answer the ordinary 401; else the seconds for 429
-   * `credential_throttled`. Never asked about right ones, which therefore never suffer from their neighbours.
+   * `credential_throttled`. Never asked about right ones, which therefore never suffer from their neighbours. Never
+   * rejects: while the database is away nothing is counted.
    */
-  countWrong(address: string): { retryAfterSeconds: number } | null;
+  countWrong(address: string): Promise<{ retryAfterSeconds: number } | null>;
 };
 
+const countWrongCredential = hot<{ address: string; atMs: number }, { until: number | null }>(
+  "count_wrong_credential",
+  ({ address, atMs }) =>
+    query(
+      sql`select access.count_wrong_credential(${address}, ${atMs}, ${WRONG_CREDENTIALS.free}, ${WRONG_CREDENTIALS.windowMs}) as until`,
+    ),
+);
+
 /** Lets 60 wrong credentials in any minute from one address (counting form) have a 401. `now` in milliseconds. */
-export function createWrongCredentialLimiter(now: () => number): WrongCredentialLimiter {
-  const addresses = new LRUCache<string, Tally>({ max: WRONG_CREDENTIALS.entries });
+export function createWrongCredentialLimiter(system: Database, now: () => number): WrongCredentialLimiter {
+  // Counts only grow older, so until then the answer is known: a flood costs the database sixty statements a minute.
+  const refusedUntilMs = new LRUCache<string, number>({ max: WRONG_CREDENTIALS.refused });
   return {
-    countWrong(address) {
+    async countWrong(address) {
       const atMs = now();
-      const tally = tallyOf(addresses, address);
-      dropOld(tally, WRONG_CREDENTIALS.windowMs, atMs);
-      if (tally.failedAtMs.length < WRONG_CREDENTIALS.free) {
-        tally.failedAtMs.push(atMs);
-        return null;
+      let untilMs: number | null = refusedUntilMs.get(address) ?? 0;
+      if (untilMs <= atMs) {
+        const row = await countIn(system.in(""), address, atMs);
+        untilMs = row?.until ?? null;
+        if (untilMs !== null) refusedUntilMs.set(address, untilMs);
       }
-      return { retryAfterSeconds: secondsOf(tally.failedAtMs[0]! + WRONG_CREDENTIALS.windowMs - atMs) };
+      return untilMs === null ? null : { retryAfterSeconds: secondsOf(untilMs - atMs) };
     },
   };
 }
 
-/** How long a name must wait at an address; 0: it may try. After a pause one try at a time is let through. */
-function pairWaitMs(tally: Tally | undefined, atMs: number): number {
-  if (tally === undefined) return 0;
-  if (atMs < tally.pausedUntilMs) return tally.pausedUntilMs - atMs;
-  if (atMs >= tally.pausedUntilMs + PAIR.windowMs) tally.pauses = 0;
-  dropOld(tally, PAIR.windowMs, atMs);
-  const free = tally.pauses > 0 ? 1 : PAIR.free - tally.failedAtMs.length;
-  return tally.inFlight < free ? 0 : SECOND_MS;
+function countIn(db: Db, address: string, atMs: number): Promise<{ until: number | null } | undefined> {
+  return db.first(countWrongCredential({ address, atMs })).catch(() => undefined);
 }
 
-function failPair(tally: Tally, atMs: number): void {
-  if (tally.pauses === 0) {
-    dropOld(tally, PAIR.windowMs, atMs);
-    tally.failedAtMs.push(atMs);
-    if (tally.failedAtMs.length < PAIR.free) return;
-  }
-  tally.failedAtMs = [];
-  tally.pausedUntilMs = atMs + Math.min(PAIR.longestPauseMs, PAIR.firstPauseMs * 2 ** tally.pauses);
-  tally.pauses += 1;
-}
-
-type Limit = { free: number; windowMs: number; pauseMs: number };
-
-function countedWaitMs(tally: Tally | undefined, limit: Limit, atMs: number): number {
-  if (tally === undefined) return 0;
-  if (atMs < tally.pausedUntilMs) return tally.pausedUntilMs - atMs;
-  dropOld(tally, limit.windowMs, atMs);
-  return tally.failedAtMs.length + tally.inFlight < limit.free ? 0 : SECOND_MS;
-}
-
-/** Counts a failure; true when it begins a pause. Failures during one (of trusted addresses) do not make it longer. */
-function failCounted(tally: Tally, limit: Limit, atMs: number): boolean {
-  if (atMs < tally.pausedUntilMs) return false;
-  dropOld(tally, limit.windowMs, atMs);
-  tally.failedAtMs.push(atMs);
-  if (tally.failedAtMs.length < limit.free) return false;
-  tally.failedAtMs = [];
-  tally.pausedUntilMs = atMs + limit.pauseMs;
-  return true;
-}
-
-function tallyOf(table: LRUCache<string, Tally>, key: string): Tally {
-  let tally = table.get(key);
-  if (tally === undefined) {
-    tally = { failedAtMs: [], inFlight: 0, pausedUntilMs: 0, pauses: 0 };
-    table.set(key, tally);
-  }
-  return tally;
-}
-
-/** Enters a try in a tally, until `release`; an entry that then says nothing is removed. */
-function hold(table: LRUCache<string, Tally>, key: string) {
-  const held = tallyOf(table, key);
-  held.inFlight += 1;
-  return {
-    // Not `held`: it may have been dropped meanwhile.
-    tally: () => tallyOf(table, key),
-    /** Forgets the failures; others in flight still count. */
-    clear() {
-      const tally = table.peek(key);
-      if (tally) Object.assign(tally, { failedAtMs: [], pausedUntilMs: 0, pauses: 0 });
+export const guessJobs: readonly JobKind[] = [
+  {
+    name: "sweep_guesses",
+    summary: "Forgets failed log-ins and wrong credentials that no longer count.",
+    cron: "*/10 * * * *",
+    async run({ system, now }) {
+      const at = now();
+      await system.in("").run(query(sql`delete from access.guess where forget_at <= ${at}`));
+      await system
+        .in("")
+        .run(
+          query(
+            sql`delete from access.wrong_credential where not exists (select from unnest(at_ms) t where t > ${at.getTime() - WRONG_CREDENTIALS.windowMs})`,
+          ),
+        );
     },
-    release() {
-      held.inFlight -= 1;
-      const saysNothing = held.inFlight === 0 && held.failedAtMs.length === 0 && held.pausedUntilMs === 0;
-      if (saysNothing && table.peek(key) === held) table.delete(key);
-    },
-  };
-}
+  },
+];
 
-function dropOld(tally: Tally, windowMs: number, atMs: number): void {
-  while (tally.failedAtMs.length > 0 && tally.failedAtMs[0]! + windowMs <= atMs) tally.failedAtMs.shift();
-}
-
-/** Of one length whatever was typed: a name of a megabyte takes no more memory, and no name is a prefix of another. */
+/** Of one length whatever was typed: a name of a megabyte takes no more room, and no name is a prefix of another. */
 function keyOf(name: string): string {
   return hash("sha256", name, "base64url");
 }

@@ -13,6 +13,7 @@ import { auditRoutes } from "./audit/routes.ts";
 import { clientEvents } from "./client/events.ts";
 import { clientRoutes } from "./client/routes.ts";
 import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEvents } from "./events.ts";
+import { guessJobs } from "./guess-guard.ts";
 import { keyEvents } from "./key/events.ts";
 import { keyJobs } from "./key/jobs.ts";
 import { keyRoutes } from "./key/routes.ts";
@@ -77,6 +78,6 @@ export const access: Module = {
     ...clientEvents,
     ...logInEvents,
   ],
-  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs],
+  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs],
   mount: mountOAuth,
 };

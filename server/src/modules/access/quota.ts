@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { inTransaction, systemCaller } from "#kernel/context";
 import { query } from "#kernel/db";
 import type { Kernel } from "#kernel/kernel";
-import type { QuotaNews } from "#kernel/throttle";
+import type { QuotaNews } from "#kernel/throttle-day";
 import { quotaEvents } from "./events.ts";
 
 /** Tells, once a day each, that a tenant's calls of a lane come to an end or have (access, section 6). Never rejects. */

@@ -75,7 +75,7 @@ export async function authenticateClient(
   request: IncomingMessage,
   form: Form,
   at: Date,
-  onWrong: () => OAuthError | null,
+  onWrong: () => Promise<OAuthError | null>,
 ): Promise<OAuthClient> {
   const presented = readClient(request, form);
   if (!presented) {
@@ -85,7 +85,7 @@ export async function authenticateClient(
   }
   const client = await provenClient(system, presented, at);
   if (client) return client;
-  throw onWrong() ?? invalidClient(presented.by === "header");
+  throw (await onWrong()) ?? invalidClient(presented.by === "header");
 }
 
 async function provenClient(system: Database, presented: Presented, at: Date): Promise<OAuthClient | null> {

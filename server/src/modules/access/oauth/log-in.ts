@@ -59,12 +59,12 @@ export async function proveByPassword(
       if (needsRehash(login.password!)) server.aside(rehash(kernel, login, password));
       return { kind: "proved", user, login, attempt };
     }
-    const { nameLockedUntilMs } = attempt.fail();
+    const { nameLockedUntilMs } = await attempt.fail();
     // Aside, because only users that exist have a record: its time would tell them from those that do not.
     if (user) server.aside(recordFailure(server, request, user, clientId, verdict, nameLockedUntilMs));
     return { kind: "wrong" };
   } finally {
-    if (!settled) attempt.cancel();
+    if (!settled) await attempt.cancel();
   }
 }
 

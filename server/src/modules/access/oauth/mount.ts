@@ -52,13 +52,13 @@ export function mountOAuth(http: FastifyInstance, kernel: Kernel): void {
   }
 
   const jwks = async (request: FastifyRequest, reply: FastifyReply) => {
-    passOpen(kernel, request);
+    await passOpen(kernel, request);
     return sendJson(lasting(reply), { keys: await server.signer.published() });
   };
   http.get("/oauth/jwks", jwks);
   http.get("/.well-known/jwks.json", jwks);
   const describe = async (request: FastifyRequest, reply: FastifyReply) => {
-    passOpen(kernel, request);
+    await passOpen(kernel, request);
     const path = (request.raw.url ?? "").split("?", 1)[0]!;
     const asked =
       path === "/.well-known/oauth-authorization-server" || path === metadataPath(kernel.settings.publicUrl);
@@ -82,8 +82,8 @@ function refuseVerb(): never {
   throw refuse(notFound, { detail: "This address knows only POST.", headers: { allow: "POST" } });
 }
 
-function passOpen(kernel: Kernel, request: FastifyRequest): void {
-  const wait = kernel.throttle.chargeAddress(request.visit.address);
+async function passOpen(kernel: Kernel, request: FastifyRequest): Promise<void> {
+  const wait = await kernel.throttle.chargeAddress(request.visit.address);
   if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
 }
 

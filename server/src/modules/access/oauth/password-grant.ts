@@ -63,10 +63,10 @@ export async function passwordGrant(
         code: "password_change_required",
       });
     }
-    charge(server, user.id);
+    await charge(server, user.id);
   } catch (error) {
     // The password was right, so this is no guess; it is no log-in either.
-    attempt.cancel();
+    await attempt.cancel();
     if (error instanceof OAuthError && error.error !== "temporarily_unavailable") {
       await record(server, request, who, user, "failed", client.id, error.code);
     }

@@ -39,7 +39,7 @@ export async function refreshGrant(
   const user = await kernel.gate.principalOf({ kind: "user", id: found.user_id }, tenant.id);
   if (!user) throw new OAuthError("invalid_grant", refusal);
   visit.who = asActor(tenant, user.actor, client.id);
-  if (client.public) charge(server, found.user_id);
+  if (client.public) await charge(server, found.user_id);
 
   const scopes = readScope(form.get("scope"), found.scopes);
   const refreshToken = await consumeRefreshToken(kernel.db.in(tenant.id), token, now);

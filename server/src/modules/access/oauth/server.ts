@@ -39,8 +39,8 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
     kernel,
     signer: createSigner(kernel),
     readToken: createTokenReader(kernel),
-    guard: keepGuard(kernel, createGuessGuard(now, loginSuccesses(kernel))),
-    wrongSecrets: createWrongCredentialLimiter(now),
+    guard: keepGuard(kernel, createGuessGuard(kernel.system, now, loginSuccesses(kernel))),
+    wrongSecrets: createWrongCredentialLimiter(kernel.system, now),
     aside(work) {
       const guarded = work
         .catch((error) => kernel.log.error({ err: error }, "a record of the authorization server could not be written"))
@@ -57,16 +57,16 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
 export async function clientOf(server: AuthorizationServer, request: FastifyRequest, form: Form): Promise<OAuthClient> {
   const { kernel, wrongSecrets } = server;
   const { visit } = request;
-  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), () => {
+  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), async () => {
     visit.reason = "unknown";
-    const wait = wrongSecrets.countWrong(countingKey(visit.address));
+    const wait = await wrongSecrets.countWrong(countingKey(visit.address));
     return (
       wait && comeAgain("credential_throttled", "Too many wrong credentials from this address.", wait.retryAfterSeconds)
     );
   });
   visit.ownerTenantId = client.tenantId;
   if (client.public) return client;
-  charge(server, client.id);
+  await charge(server, client.id);
   if (client.lastUsedAt === null || kernel.now().getTime() - client.lastUsedAt.getTime() >= 60_000) {
     server.aside(markUsed(kernel, client));
   }
@@ -76,8 +76,8 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
 const rate = { ratePerSecond: 5, burst: 20 };
 
 /** The bucket of token calls, one per client or user: charged once its credential has proved right. */
-export function charge({ kernel }: AuthorizationServer, id: string): void {
-  const wait = kernel.throttle.chargeApart(`oauth ${id}`, rate);
+export async function charge({ kernel }: AuthorizationServer, id: string): Promise<void> {
+  const wait = await kernel.throttle.chargeApart(`oauth ${id}`, rate);
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
 }
 

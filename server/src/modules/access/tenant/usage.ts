@@ -25,14 +25,13 @@ export async function getTenantUsage(ctx: Context, id: string): Promise<TenantUs
     ctx.db.rows(callsByDay(row.id, row.time_zone, new Date(today.startsAtMs - 29 * dayMs))),
   ]);
   const { lanes } = appliedPlan(row.lineage);
-  const levels = ctx.levels(row.id);
+  const levels = await ctx.levels(row.id, lanes);
   const laneUsage = (name: LaneName) => {
-    const { burst, perDay } = lanes[name];
-    const level = levels[name];
-    const burstLeft = level?.burstLeft ?? burst;
+    const { perDay } = lanes[name];
+    const { burstLeft, unspent } = levels[name];
     if (perDay === null) return { burstLeft, usedToday: null, leftToday: null };
     // What this process has drawn and not spent has not been called yet.
-    const used = Math.max(0, (drawn.find((one) => one.lane === name)?.count ?? 0) - (level?.unspent ?? 0));
+    const used = Math.max(0, (drawn.find((one) => one.lane === name)?.count ?? 0) - unspent);
     return { burstLeft, usedToday: used, leftToday: Math.max(0, perDay - used) };
   };
   return {

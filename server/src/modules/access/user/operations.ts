@@ -37,7 +37,7 @@ export async function blockUser(ctx: Context, key: string): Promise<void> {
 export async function unblockUser(ctx: Context, key: string): Promise<void> {
   const user = await userToChange(ctx, key);
   const guard = guardOf(ctx);
-  if (guard) for (const name of await logInNames(ctx, user)) guard.unlock(name);
+  if (guard) for (const name of await logInNames(ctx, user)) await guard.unlock(name);
   const before = (await readLogIn(ctx.db, user.id))?.blocked_at?.toISOString();
   if (!before) return;
   const row = await setBlock(ctx, user, null);
@@ -86,11 +86,11 @@ async function compare(ctx: Context, user: UserCard, password: string): Promise<
   const row = await readLogIn(ctx.db, user.id);
   const verdict = await verifyPassword(row?.password ?? null, password);
   if (verdict === "busy") {
-    attempt?.cancel();
+    await attempt?.cancel();
     throw tooBusy();
   }
   if (verdict === "wrong" || !row) {
-    attempt?.fail();
+    await attempt?.fail();
     throw wrongPassword();
   }
   await attempt?.succeed();

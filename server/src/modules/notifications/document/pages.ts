@@ -22,14 +22,14 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
   const newest = versions.newest.label;
   const entries = routeTable(kernel).filter(({ route }) => versions.covers(route.versions, newest));
 
-  http.addHook("onRequest", (request, reply, done) => {
+  http.addHook("onRequest", async (request, reply) => {
     reply.headers({
       "content-security-policy": policy,
       "x-content-type-options": "nosniff",
       "referrer-policy": "no-referrer",
     });
-    const wait = throttle.chargeAddress(request.visit.address);
-    done(wait === null ? undefined : refuse(rateLimited, { headers: { "retry-after": String(wait) } }));
+    const wait = await throttle.chargeAddress(request.visit.address);
+    if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
   });
   const swagger = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
   await http.register(fastifyStatic, {
