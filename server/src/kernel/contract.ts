@@ -125,8 +125,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   bodyLimitBytes?: number;
   /** The body may be left out. */
   bodyOptional?: boolean;
-  /** Member of the reply that is shown once: a replay keeps it, sealed, for 10 minutes, then it is null (access, section 7). */
-  secret?: string;
+  /** Members of the reply that are shown once: a replay keeps them, sealed, for 10 minutes, then null (access, section 7). */
+  secret?: string | readonly string[];
   preview?: boolean;
   /** Answers 202 with an operation; heeds `Prefer: wait=N` and `respond-async` (RFC 7240). */
   async?: true;

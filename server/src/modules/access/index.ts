@@ -16,6 +16,8 @@ import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEve
 import { keyEvents } from "./key/events.ts";
 import { keyJobs } from "./key/jobs.ts";
 import { keyRoutes } from "./key/routes.ts";
+import { mfaEvents } from "./mfa/events.ts";
+import { mfaRoutes } from "./mfa/routes.ts";
 import { grantReused, grantRevoked } from "./oauth/events.ts";
 import { oauthJobs } from "./oauth/jobs.ts";
 import { mountOAuth } from "./oauth/mount.ts";
@@ -60,6 +62,7 @@ export const access: Module = {
     ...keyRoutes,
     ...clientRoutes,
     ...userRoutes,
+    ...mfaRoutes,
     ...activityRoutes,
     ...auditRoutes,
   ],
@@ -75,6 +78,7 @@ export const access: Module = {
     ...keyEvents,
     ...clientEvents,
     ...logInEvents,
+    ...mfaEvents,
   ],
   jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs],
   mount: mountOAuth,

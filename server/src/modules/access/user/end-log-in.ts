@@ -32,5 +32,8 @@ export async function forgetUser(ctx: Context, userId: string): Promise<void> {
   await Promise.all([
     ctx.db.run(query(sql`delete from access.assignment where principal_kind = 'user' and principal_id = ${userId}`)),
     ctx.db.run(query(sql`delete from access.login where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.totp where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.recovery_code where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.link where user_id = ${userId}`)),
   ]);
 }

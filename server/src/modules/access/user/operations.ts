@@ -1,19 +1,17 @@
-import { countingKey } from "#kernel/address";
 import type { AuditField } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
-import { type Fault, invalid, problem, refuse, unavailable, userNeeded } from "#kernel/problem";
-import { fold, lockUser, type UserCard, userCards } from "#modules/directory";
+import { type Fault, invalid, problem, refuse, unavailable } from "#kernel/problem";
+import { lockUser, type UserCard } from "#modules/directory";
 import { lastAdministrator, takesLastAdministrator } from "../last-administrator.ts";
 import { guardOf } from "../log-in-guard.ts";
 import { brokenPasswordRules, hashPassword, type PasswordRule, verifyPassword } from "../password.ts";
-import { access } from "../tables.ts";
 import { endTokens } from "./end-log-in.ts";
 import { passwordChanged, userBlocked, userUnblocked } from "./events.ts";
 import { lockLogIn, type Row, readLogIn, setBlock, setPassword, tellOfLogIn } from "./log-in-row.ts";
+import { enterTry, logInNames, ownUser } from "./own.ts";
 import type { PasswordChange } from "./schema.ts";
 
 export const currentPasswordWrong = problem("current_password_wrong", 400, "The current password is not right.");
-export const loginThrottled = problem("login_throttled", 429, "Too many wrong passwords. Try again later.");
 
 type Owner = Pick<UserCard, "id" | "tenantId" | "fullname">;
 
@@ -52,9 +50,7 @@ export async function unblockUser(ctx: Context, key: string): Promise<void> {
  * call's too; personal keys stay, because they are not derived from it.
  */
 export async function changePassword(ctx: Context, { current, new: chosen }: PasswordChange): Promise<void> {
-  const { actor } = ctx.who;
-  const user = actor.kind === "user" ? (await userCards(ctx.db, [actor.id])).get(actor.id) : undefined;
-  if (!user) throw refuse(userNeeded);
+  const user = await ownUser(ctx);
   const faults = brokenPasswordRules(chosen, user).map(faultOf);
   if (faults.length > 0) throw invalid(faults);
   const before = await compare(ctx, user, current);
@@ -78,11 +74,7 @@ async function storePassword(ctx: Context, user: Owner, phc: string): Promise<vo
 
 /** The log-in whose password this is; a wrong one counts like a failed log-in. */
 async function compare(ctx: Context, user: UserCard, password: string): Promise<Row> {
-  const [name] = await logInNames(ctx, user);
-  const attempt = await guardOf(ctx)?.enter(name!, countingKey(ctx.call.address));
-  if (attempt && !attempt.admitted) {
-    throw refuse(loginThrottled, { headers: { "retry-after": String(attempt.retryAfterSeconds) } });
-  }
+  const attempt = await enterTry(ctx, user);
   const row = await readLogIn(ctx.db, user.id);
   const verdict = await verifyPassword(row?.password ?? null, password);
   if (verdict === "busy") {
@@ -95,13 +87,6 @@ async function compare(ctx: Context, user: UserCard, password: string): Promise<
   }
   await attempt?.succeed();
   return row;
-}
-
-/** What a person may type to log in, as the guard counts it; the qualified user name first. */
-async function logInNames(ctx: Context, user: Pick<UserCard, "tenantId" | "username" | "email">): Promise<string[]> {
-  const tenant = await ctx.db.first(access.selectFrom("access.tenant").select("code").where("id", "=", user.tenantId));
-  const names = [user.username, user.email];
-  return [...names.map((name) => `${tenant?.code}/${name}`), ...names].map(fold);
 }
 
 const ruleWords: Record<PasswordRule, string> = {

@@ -8,6 +8,7 @@ export const LogIn = object(
     tenantId: id("tnt"),
     blockedAt: nullable(instant),
     passwordChangedAt: nullable(instant),
+    mfaEnabled: Type.Boolean({ description: "A second factor is set up." }),
   },
   { title: "LogIn" },
 );
