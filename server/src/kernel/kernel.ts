@@ -5,6 +5,7 @@ import type { Database } from "./db.ts";
 import type { Documents } from "./documents.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
+import type { Post } from "./post.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Throttle } from "./throttle.ts";
@@ -39,6 +40,8 @@ export type Settings = {
   oauthAlgorithm: "RS256" | "ES256";
   activityDays: number;
   requestSeconds: number;
+  /** Where mail goes out; `smtpUrl` null: nowhere. */
+  mail: { smtpUrl: string | null; from: string };
 };
 
 /** What runs under every module: made once by `app.ts`, handed to the modules' `start`. */
@@ -61,6 +64,9 @@ export type Kernel = {
   guard: AddressGuard;
   operations: Operations;
   documents: Documents;
+  mail: Post;
+  /** Work that no reply waits for; the end of the server does. What fails is logged. */
+  aside(work: Promise<unknown>): void;
   /** Tells all caches that something was taken away; resolves when nothing older is admitted any more. */
   forget(): Promise<void>;
 };

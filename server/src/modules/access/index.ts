@@ -16,6 +16,10 @@ import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEve
 import { keyEvents } from "./key/events.ts";
 import { keyJobs } from "./key/jobs.ts";
 import { keyRoutes } from "./key/routes.ts";
+import { invitationEvents } from "./link/events.ts";
+import { linkJobs } from "./link/jobs.ts";
+import { mountLinkPages } from "./link/pages.ts";
+import { linkRoutes } from "./link/routes.ts";
 import { mfaEvents } from "./mfa/events.ts";
 import { mfaRoutes } from "./mfa/routes.ts";
 import { grantReused, grantRevoked } from "./oauth/events.ts";
@@ -40,6 +44,7 @@ export { endedUserEvents } from "./key/ended-user.ts";
 export { createLastUse } from "./key/last-use.ts";
 export { createKey } from "./key/operations.ts";
 export { takesLastAdministrator } from "./last-administrator.ts";
+export { awaitsSetUp, makeSetupLink } from "./link/setup.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
@@ -63,6 +68,7 @@ export const access: Module = {
     ...clientRoutes,
     ...userRoutes,
     ...mfaRoutes,
+    ...linkRoutes,
     ...activityRoutes,
     ...auditRoutes,
   ],
@@ -79,7 +85,11 @@ export const access: Module = {
     ...clientEvents,
     ...logInEvents,
     ...mfaEvents,
+    ...invitationEvents,
   ],
-  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs],
-  mount: mountOAuth,
+  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...linkJobs],
+  async mount(http, kernel) {
+    await http.register(async (scope) => mountOAuth(scope, kernel));
+    await http.register(async (scope) => mountLinkPages(scope, kernel));
+  },
 };

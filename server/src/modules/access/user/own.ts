@@ -27,7 +27,7 @@ export async function enterTry(ctx: Context, user: UserCard): Promise<Try | unde
 
 /** What a person may type to log in, as the guard counts it; the qualified user name first. */
 export async function logInNames(
-  ctx: Context,
+  ctx: Pick<Context, "db">,
   user: Pick<UserCard, "tenantId" | "username" | "email">,
 ): Promise<string[]> {
   const tenant = await ctx.db.first(access.selectFrom("access.tenant").select("code").where("id", "=", user.tenantId));
