@@ -179,14 +179,9 @@ function sendFault(kernel: Kernel, request: FastifyRequest, reply: FastifyReply,
     visit.code = error.kind.code;
     const { kind, refusal } = error;
     if (refusal.headers) reply.headers(refusal.headers);
-    const isLink = kind === linkExpired || kind === linkInvalid;
+    if (kind === linkExpired || kind === linkInvalid) return sendDeadLink(request, reply, error);
     const text = kind === validationFailed ? kind.title : error.message;
-    const body = html`<p>${text}</p>${isLink ? html`<p><a href="forgot">Ask for a new link</a>, or ask who invited you.</p>` : null}`;
-    return sendPage(reply, {
-      title: isLink ? "This link does not work" : "That did not work",
-      body,
-      status: kind.status,
-    });
+    return sendPage(reply, { title: "That did not work", body: html`<p>${text}</p>`, status: kind.status });
   }
   if (error instanceof OAuthError || (statusCode !== undefined && statusCode >= 400 && statusCode < 500)) {
     visit.code = "bad_request";
@@ -197,4 +192,13 @@ function sendFault(kernel: Kernel, request: FastifyRequest, reply: FastifyReply,
   visit.code = "internal_error";
   const body = html`<p>Something went wrong on our side. Quote the request id <code>${visit.requestId}</code>.</p>`;
   return sendPage(reply, { title: "That did not work", body, status: 500 });
+}
+
+function sendDeadLink(request: FastifyRequest, reply: FastifyReply, { kind, message }: Problem): FastifyReply {
+  const instead =
+    request.routeOptions.url === "/oauth/setup"
+      ? html`Start the server again: as long as nobody has set it up, it prints another one.`
+      : html`<a href="forgot">Ask for a new link</a>, or ask who invited you.`;
+  const body = html`<p>${message}</p><p>${instead}</p>`;
+  return sendPage(reply, { title: "This link does not work", body, status: kind.status });
 }
