@@ -174,15 +174,22 @@ function createCarrier({ mail, dataDir, publicUrl }: Settings) {
       });
       if (mail.smtpUrl !== null) return null;
       await mkdir(folder, { recursive: true, mode: 0o700 });
+      // A mail's own encoding breaks long lines, links among them: beside it stands what a terminal can show.
+      const words = `To: ${oneLine(to.name)} <${to.address}>\nSubject: ${oneLine(subject)}\n\n${text}`;
+      await writeWhole(join(folder, `${id}.txt`), words);
       const file = join(folder, `${id}.eml`);
-      await writeFile(`${file}.part`, message as Buffer, { mode: 0o600 });
-      await rename(`${file}.part`, file);
+      await writeWhole(file, message as Buffer);
       return file;
     },
     close() {
       opened?.then((transport) => transport.close()).catch(() => {});
     },
   };
+}
+
+async function writeWhole(file: string, content: string | Buffer): Promise<void> {
+  await writeFile(`${file}.part`, content, { mode: 0o600 });
+  await rename(`${file}.part`, file);
 }
 
 /** A header is one line, whatever a name was made of. */

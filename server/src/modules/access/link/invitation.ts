@@ -52,7 +52,7 @@ export async function invite(
   if (mailed) requireMail(ctx.settings, "Ask for the link with sendInvitation: false, and pass it on yourself.");
   const earlier = await ctx.db.first(
     query<{ takes: boolean | null }>(
-      sql`select bool_or(takes_user) as takes from access.link where user_id = ${user.id} and kind = 'invitation' and ended_at is null`,
+      sql`select bool_or(takes_user) as takes from access.link where user_id = ${user.id} and kind = 'invitation'`,
     ),
   );
   await endLinks(ctx, user.id);
