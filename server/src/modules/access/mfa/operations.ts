@@ -48,12 +48,12 @@ export async function removeTotp(ctx: Context, code: string): Promise<void> {
     const right = await takeCode(ctx, user, code);
     settled = true;
     if (!right) {
-      attempt?.fail();
+      await attempt?.fail();
       throw wrongCode();
     }
     await attempt?.succeed();
   } finally {
-    if (!settled) attempt?.cancel();
+    if (!settled) await attempt?.cancel();
   }
   await dropFactor(ctx, user.id);
   tellOfLogIn(ctx, mfaDisabled, await setMfa(ctx, user, false), "mfaEnabled", true);
