@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { superuser } from "../server/src/kernel/embedded/cluster.ts";
+import { firstKey } from "../server/test/set-up.ts";
 
 const main = new URL("../server/src/main.ts", import.meta.url).pathname;
 
@@ -16,7 +17,7 @@ export type Demarc = {
   databaseUrl: string;
   /** From the start of the process until it listens. */
   startMs: number;
-  /** What the first start printed, once. */
+  /** The administrator's, of a first start. */
   key: string | null;
   stop(): Promise<void>;
 };
@@ -34,14 +35,15 @@ export async function startDemarc(
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...nodeArgs, main], { env, stdio: ["ignore", "pipe", "pipe"] });
   const output = await untilListening(child);
+  const startMs = performance.now() - startedAt;
   const cluster = join(dataDir, "postgres");
   return {
     port,
     pid: child.pid!,
     databasePid: Number(readFileSync(join(cluster, "postmaster.pid"), "utf8").split("\n")[0]),
     databaseUrl: `postgres://${superuser}@${encodeURIComponent(cluster)}:5432/demarc`,
-    startMs: performance.now() - startedAt,
-    key: /dmk_\w+/.exec(output)?.[0] ?? null,
+    startMs,
+    key: await firstKey(output, `http://127.0.0.1:${port}`),
     async stop() {
       const gone = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGTERM");

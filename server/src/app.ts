@@ -16,6 +16,7 @@ import { openListener } from "./kernel/listener.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createAddressGuard } from "./kernel/outbound-guard.ts";
 import { joinProcesses } from "./kernel/processes.ts";
+import { createPost } from "./kernel/post.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
 import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
@@ -88,7 +89,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
   processes.onForget(verificationKeys(system).expectNew);
   const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
   await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
-  const base: Omit<Kernel, "operations" | "documents"> = {
+  const pending = new Set<Promise<unknown>>();
+  const base: Omit<Kernel, "operations" | "documents" | "mail"> = {
     settings,
     now,
     log,
@@ -104,10 +106,17 @@ export async function buildApp(parts: AppParts): Promise<App> {
     gate,
     guard: createAddressGuard({ allow: settings.outboundAllow }),
     forget: async () => processes.spread(await system.transaction("", processes.raise)),
+    aside(work) {
+      const guarded = work
+        .catch((error) => log.error({ err: error }, "work aside of a reply failed"))
+        .finally(() => pending.delete(guarded));
+      pending.add(guarded);
+    },
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
     operations: startOperations(base as Kernel),
+    mail: createPost(base as Kernel),
   });
   // No call makes the root tenant, so what modules keep of it is asked for at every start.
   const root = (await gate.tenant(rootId))!;
@@ -122,6 +131,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
     rootId,
     async close() {
       await http.close();
+      await Promise.all(pending);
+      await kernel.mail.stop();
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
       await lastUse.stop();

@@ -94,6 +94,10 @@ export const settings = {
   ),
   DEMARC_OAUTH_PASSWORD_GRANT: onOff("Whether tenants may be given the OAuth password grant.", "on"),
   DEMARC_OAUTH_ALG: choice("Algorithm that signs access tokens.", ["RS256", "ES256"], "RS256"),
+  DEMARC_SMTP_URL: text(
+    "Mail server, as `smtp://user:password@host:587` or `smtps://...`. None: in development mails become files in the data directory, in production what needs a mail is refused.",
+  ),
+  DEMARC_MAIL_FROM: text("Sender of mails, as `Name <address>`.", "Demarc <demarc@localhost>"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_REDIS_URL: text("A Redis or Valkey that counts for the limits: redis:// or, over TLS, rediss://."),
@@ -132,13 +136,21 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       faults.push(`${name} ${(error as Error).message} (it is ${JSON.stringify(given)})`);
     }
   }
-  const { DATABASE_URL, PUBLIC_URL, REDIS_URL, LIMITER } = config as Config;
+  const { DATABASE_URL, PUBLIC_URL, REDIS_URL, LIMITER, SMTP_URL, MAIL_FROM } = config as Config;
   if (DATABASE_URL && !/^postgres(ql)?:\/\//.test(DATABASE_URL))
     faults.push("DEMARC_DATABASE_URL must begin with postgres://");
   if (REDIS_URL && !/^rediss?:\/\/./.test(REDIS_URL))
     faults.push("DEMARC_REDIS_URL must begin with redis:// or rediss://");
   if (REDIS_URL && LIMITER !== "auto") faults.push("DEMARC_REDIS_URL counts only with DEMARC_LIMITER=auto");
   if (PUBLIC_URL) faults.push(...publicUrlFaults(PUBLIC_URL));
+  // Not shown: it holds a password.
+  if (SMTP_URL && !/^smtps?:\/\/[^/]/.test(SMTP_URL))
+    faults.push("DEMARC_SMTP_URL must begin with smtp:// or smtps://");
+  if (SMTP_URL && !URL.canParse(SMTP_URL))
+    faults.push("DEMARC_SMTP_URL is not a URL; encode what is special in a password");
+  if (SMTP_URL && !environment.DEMARC_MAIL_FROM) faults.push("DEMARC_MAIL_FROM is needed with DEMARC_SMTP_URL");
+  if (!/^(?:[^<>@\r\n]+<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)$/.test(MAIL_FROM))
+    faults.push(`DEMARC_MAIL_FROM must be an address or \`Name <address>\` (it is ${JSON.stringify(MAIL_FROM)})`);
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `  ${fault}`).join("\n"));
   config.DATA_DIR = resolve(String(config.DATA_DIR));
   return config as Config;

@@ -25,6 +25,7 @@ function settingsOf(config: Config, port: number): Settings {
     oauthAlgorithm: config.OAUTH_ALG,
     activityDays: config.ACTIVITY_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
+    mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },
   };
 }
 

@@ -66,6 +66,7 @@ export async function startServer(options: Options = {}) {
     oauthAlgorithm: "RS256",
     activityDays: 30,
     requestSeconds: 30,
+    mail: { smtpUrl: null, from: "Demarc <demarc@localhost>" },
     ...options.settings,
   };
   const app: App = await buildApp({

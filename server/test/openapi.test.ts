@@ -3,9 +3,13 @@
  * the documents as a client gets them: not against what the routes declare, from which they are made (monitoring, 47).
  */
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { before, test } from "node:test";
+import { Secret, TOTP } from "otpauth";
 import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
+import { readMail } from "./mailbox.ts";
 import { makeUser, userTokens } from "./tokens.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
 
@@ -92,12 +96,35 @@ test("47. what a tenant's people, keys, clients and plans answer is what the doc
   for (const verb of ["deactivate", "reactivate"]) await post(200, `/v1/user/${user.id}/${verb}`, {});
   await ask(204, "DELETE", `/v1/user/${user.id}`);
   const ann = await makeUser(server, A, "ann", "read_only");
-  const { token } = await userTokens(server, A, ann.id);
+  const tokenOf = async () => (await userTokens(server, A, ann.id)).token;
+  const token = await tokenOf();
   await ask(200, "GET", "/v1/user/me", { token });
   await ask(204, "POST", "/v1/password/change", {
     token,
     body: { current: ann.password, new: "quite another horse 9" },
   });
+
+  const { secret } = (await ask(200, "POST", "/v1/mfa/totp", { token: await tokenOf() })).body;
+  const steps = (count: number) =>
+    TOTP.generate({ secret: Secret.fromBase32(secret), timestamp: server.clock.now().getTime() + count * 30_000 });
+  await ask(400, "POST", "/v1/mfa/totp/confirm", { token: await tokenOf(), body: { code: "x" } });
+  await ask(200, "POST", "/v1/mfa/totp/confirm", { token: await tokenOf(), body: { code: steps(0) } });
+  await ask(409, "POST", "/v1/mfa/totp", { token: await tokenOf() });
+  await ask(204, "DELETE", "/v1/mfa/totp", { token: await tokenOf(), body: { code: steps(1) } });
+  await ask(204, "DELETE", `/v1/user/${ann.id}/mfa`);
+  await ask(202, "POST", "/v1/password/reset-request", { body: { login: ann.email } });
+  const folder = join(server.dataDir, "mail");
+  const mailed = () =>
+    readdirSync(folder).map((name) => readMail("", [], readFileSync(join(folder, name), "utf8")).link);
+  const link = await eventually(() => mailed().find((one) => one.includes("/reset")));
+  const body = { token: new URL(link).searchParams.get("token"), new: "yet another horse 9" };
+  await ask(204, "POST", "/v1/password/reset", { body });
+  await ask(400, "POST", "/v1/password/reset", { body });
+  const guest = await post(200, "/v1/user", { ...person, username: "guest", email: "guest@a.example" });
+  const invitation = await post(201, "/v1/invitation", { userId: guest.id, sendInvitation: false });
+  const accepted = { token: new URL(invitation.url).searchParams.get("token"), new: "yet another horse 9" };
+  await ask(204, "POST", "/v1/invitation/accept", { body: accepted });
+  await post(409, "/v1/invitation", { userId: guest.id });
 
   const headers = { "idempotency-key": "once" };
   const key = await post(201, "/v1/key", { title: "sync" }, owner, headers);

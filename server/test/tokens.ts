@@ -80,8 +80,10 @@ export async function makeUser(
     [tenantId, newId("oun"), at],
   );
   await server.sql(
-    `insert into directory."user" (tenant_id, id, number, username, username_key, fullname, email, email_key, default_orgunit_id, created_at, updated_at)
-     select $1, $2, (select coalesce(max(number), 0) + 1 from directory."user" where tenant_id = $1), $3, lower($3), $3, $4, $4,
+    `with next as (insert into directory.user_number as n (tenant_id, last) values ($1, 1)
+       on conflict (tenant_id) do update set last = n.last + 1 returning last)
+     insert into directory."user" (tenant_id, id, number, username, username_key, fullname, email, email_key, default_orgunit_id, created_at, updated_at)
+     select $1, $2, (select last from next), $3, lower($3), $3, $4, $4,
        (select id from directory.orgunit where tenant_id = $1 and parent_id is null), $5, $5`,
     [tenantId, id, username, email, at],
   );

@@ -6,17 +6,24 @@ import { hash } from "node:crypto";
 import { sql } from "kysely";
 import type { Logger } from "pino";
 import type { AuditChange } from "./audit.ts";
-import type { Call, Context } from "./contract.ts";
+import type { Call, Context, OpenDoor } from "./contract.ts";
 import { type Db, type HotQuery, hot, query, type Transaction } from "./db.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import { newId } from "./ids.ts";
 import type { Kernel } from "./kernel.ts";
+import { queueMail } from "./mail.ts";
 import { insertOperation } from "./operation-store.ts";
 import { permissions } from "./permissions.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Raised } from "./processes.ts";
 
-type Gathered = { news: [EventKind, EventNews][]; changes: AuditChange[]; forget: boolean; wakes: boolean };
+type Gathered = {
+  news: [EventKind, EventNews][];
+  changes: AuditChange[];
+  forget: boolean;
+  wakes: boolean;
+  mails: boolean;
+};
 export type Warnings = { code: string; pointer?: string }[];
 
 export type Caller = {
@@ -91,8 +98,10 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
   return {
     ...common(kernel, caller),
     db: kernel.db.in(caller.who.acting.id),
+    open: caller.who === anonymous ? openDoor(kernel, caller) : null,
     emit: refuseChange,
     audit: refuseChange,
+    mail: refuseChange,
     startOperation: refuseChange,
     forget: refuseChange,
     prepareTenant: refuseChange,
@@ -105,6 +114,19 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
   };
 }
 
+function openDoor(kernel: Kernel, caller: Caller): OpenDoor {
+  return {
+    system: kernel.system.in(""),
+    charge: async (bucket, rate) => kernel.throttle.chargeApart(bucket, rate),
+    async as(tenantId, who, part) {
+      const tenant = (await kernel.gate.tenant(tenantId))!;
+      const proved = { ...anonymous, ...who, tenant, acting: tenant, scopes: ["*"] };
+      return inTransaction(kernel, { ...caller, who: proved }, part);
+    },
+    aside: kernel.aside,
+  };
+}
+
 /** Runs `part` in a transaction of the acting tenant; `before` and `after` run in it around the part. */
 export async function inTransaction<T>(
   kernel: Kernel,
@@ -114,6 +136,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   let raised: Promise<Raised> | undefined;
   let wakes = false;
+  let mails = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
     raised = undefined;
     const stored = await around?.before(tx);
@@ -123,7 +146,7 @@ export async function inTransaction<T>(
       return stored;
     }
     caller.warnings.length = 0;
-    const gathered: Gathered = { news: [], changes: [], forget: false, wakes: false };
+    const gathered: Gathered = { news: [], changes: [], forget: false, wakes: false, mails: false };
     const ctx = writingContext(kernel, caller, tx, gathered);
     const value = await part(ctx);
     for (const statement of statementsOf(caller, gathered)) tx.fire(statement);
@@ -131,10 +154,12 @@ export async function inTransaction<T>(
     // Last, because it locks a row that all such changes share.
     if (gathered.forget) raised = kernel.processes.raise(tx);
     wakes = gathered.wakes;
+    mails = gathered.mails;
     return value;
   });
   if (raised) await kernel.processes.spread(await raised);
   if (wakes) kernel.operations.wake();
+  if (mails) kernel.mail.wake();
   return result;
 }
 
@@ -172,6 +197,11 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     },
     audit(change) {
       if (change.changes.length > 0 || change.action !== "updated") gathered.changes.push(change);
+    },
+    open: null,
+    async mail(letter) {
+      await queueMail(ctx, letter);
+      gathered.mails = true;
     },
     forget() {
       gathered.forget = true;

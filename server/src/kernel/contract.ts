@@ -10,12 +10,14 @@ import type { Documents } from "./documents.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
 import type { Settings } from "./kernel.ts";
+import type { Letter } from "./mail.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { Lane, LaneName, Principal } from "./principal.ts";
 import type { Fault, ProblemKind } from "./problem.ts";
 import type { Secrets } from "./secrets.ts";
 import type { Levels } from "./throttle.ts";
+import type { Rate } from "./throttle-core.ts";
 
 /** What the call brought beside its body: who may need it asks for it here, so that operations know no HTTP. */
 export type Call = {
@@ -36,6 +38,22 @@ export type Call = {
   prefer: { wait: number | null; respondAsync: boolean };
 };
 
+/** What an operation of an open route has besides: its caller is nobody yet, and proves by what it sends who it is. */
+export type OpenDoor = {
+  /** Looks across tenants, as the system's role. */
+  system: Db;
+  /** Takes one call from a bucket: the seconds to wait, or null when admitted. */
+  charge(bucket: string, rate: Rate): Promise<number | null>;
+  /** Runs a part as the one whom the caller proved to be, in a transaction of that one's tenant. */
+  as<T>(
+    tenantId: string,
+    who: Pick<Principal, "actor" | "via" | "grants">,
+    part: (ctx: Context) => Promise<T>,
+  ): Promise<T>;
+  /** Work that the reply does not wait for, so that its time tells nothing. */
+  aside(work: Promise<unknown>): void;
+};
+
 /** All that an operation works with. One database handle, on the transaction of the call where there is one. */
 export type Context = {
   db: Db;
@@ -51,6 +69,10 @@ export type Context = {
   audit(change: AuditChange): void;
   /** Adds a finding to `Demarc-Warning`; the call succeeds all the same. */
   warn(code: string, pointer?: string): void;
+  /** Puts a mail on its way: it goes out once the transaction has committed. */
+  mail(letter: Letter): Promise<void>;
+  /** Open routes alone. */
+  open: OpenDoor | null;
   /** Something was taken away (a right, a credential, a switch): the reply waits until no cache admits it any more. */
   forget(): void;
   /** Starts long work in the transaction of the call (notifications, part D). Of an exclusive kind,
@@ -125,8 +147,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   bodyLimitBytes?: number;
   /** The body may be left out. */
   bodyOptional?: boolean;
-  /** Member of the reply that is shown once: a replay keeps it, sealed, for 10 minutes, then it is null (access, section 7). */
-  secret?: string;
+  /** Members of the reply that are shown once: a replay keeps them, sealed, for 10 minutes, then null (access, section 7). */
+  secret?: string | readonly string[];
   preview?: boolean;
   /** Answers 202 with an operation; heeds `Prefer: wait=N` and `respond-async` (RFC 7240). */
   async?: true;

@@ -95,7 +95,7 @@ type Request = {
   search: string;
   body: unknown;
   value: string;
-  secret: string | undefined;
+  secret: string | readonly string[] | undefined;
 };
 
 /** What surrounds the work of an idempotent call in its transaction. */
@@ -150,7 +150,8 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
   };
 }
 
-function without(text: string, member: string): string {
+function without(text: string, members: string | readonly string[]): string {
   const body = JSON.parse(text) as Record<string, unknown>;
-  return JSON.stringify(member in body ? { ...body, [member]: null } : body);
+  for (const member of [members].flat()) if (member in body) body[member] = null;
+  return JSON.stringify(body);
 }

@@ -9,6 +9,7 @@ import { sql } from "kysely";
 import type { Stop } from "./contract.ts";
 import { query } from "./db.ts";
 import type { Kernel } from "./kernel.ts";
+import { sweepMail } from "./post.ts";
 
 export type JobKind = {
   /** Unique over all modules, snake_case. */
@@ -51,6 +52,18 @@ export const kernelJobs: readonly JobKind[] = [
     async run({ system }) {
       await system.in("").run(query(sql`select kernel.sweep_buckets()`));
     },
+  },
+  {
+    name: "send_mail",
+    summary: "Sends mails that are due to be tried again, or were left by a server that died.",
+    cron: "* * * * *",
+    run: (kernel) => kernel.mail.sendDue(),
+  },
+  {
+    name: "sweep_mail",
+    summary: "Forgets mails 30 days after they were sent or given up.",
+    cron: "37 3 * * *",
+    run: sweepMail,
   },
   {
     name: "turn_activity",

@@ -6,6 +6,7 @@ import type { Documents } from "./documents.ts";
 import type { Listener } from "./listener.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
+import type { Post } from "./post.ts";
 import type { Principal, TenantCard } from "./principal.ts";
 import type { Processes } from "./processes.ts";
 import type { Secrets } from "./secrets.ts";
@@ -41,6 +42,8 @@ export type Settings = {
   oauthAlgorithm: "RS256" | "ES256";
   activityDays: number;
   requestSeconds: number;
+  /** Where mail goes out; `smtpUrl` null: nowhere. */
+  mail: { smtpUrl: string | null; from: string };
 };
 
 /** What runs under every module: made once by `app.ts`, handed to the modules' `start`. */
@@ -66,6 +69,9 @@ export type Kernel = {
   guard: AddressGuard;
   operations: Operations;
   documents: Documents;
+  mail: Post;
+  /** Work that no reply waits for; the end of the server does. What fails is logged. */
+  aside(work: Promise<unknown>): void;
   /**
    * Tells the caches of all processes that something was taken away by other means than a Context; resolves as the reply
    * of such a call would.

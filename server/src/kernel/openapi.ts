@@ -217,7 +217,7 @@ function successes(source: Source, route: Route, version: string, components: Co
       description: statusWords[status] ?? "Success.",
       headers: {
         ...requestIdHeader,
-        ...(status === "201" || status === "202"
+        ...(tagged && isLocated(source, route, status)
           ? { Location: { description: "Address of the resource.", schema: { type: "string" } } }
           : {}),
         ...(tagged ? { ETag: { description: "Names this state of the resource.", schema: { type: "string" } } } : {}),
@@ -228,6 +228,13 @@ function successes(source: Source, route: Route, version: string, components: Co
   if (route.method === "GET" && isTagged(replyOf(route, 200)))
     replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
   return replies;
+}
+
+/** Whether what a call makes has an address: an operation always has; another thing, where a route reads it. */
+function isLocated({ modules }: Source, { path }: Route, status: string): boolean {
+  if (status !== "201") return status === "202";
+  const routes = modules.flatMap((module) => module.routes ?? []);
+  return routes.some((other) => other.method === "GET" && other.path.startsWith(`${path}/{`));
 }
 
 const replyOf = (route: Route, status: number) => (route.replies as Record<number, TSchema | null>)[status] ?? null;

@@ -17,6 +17,12 @@ import { guessJobs } from "./guess-guard.ts";
 import { keyEvents } from "./key/events.ts";
 import { keyJobs } from "./key/jobs.ts";
 import { keyRoutes } from "./key/routes.ts";
+import { invitationEvents } from "./link/events.ts";
+import { linkJobs } from "./link/jobs.ts";
+import { mountLinkPages } from "./link/pages.ts";
+import { linkRoutes } from "./link/routes.ts";
+import { mfaEvents } from "./mfa/events.ts";
+import { mfaRoutes } from "./mfa/routes.ts";
 import { grantReused, grantRevoked } from "./oauth/events.ts";
 import { oauthJobs } from "./oauth/jobs.ts";
 import { mountOAuth } from "./oauth/mount.ts";
@@ -34,11 +40,14 @@ export { createAssignment } from "./assignment/operations.ts";
 export { createClient } from "./client/operations.ts";
 export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
+export { grantExceedsOwn } from "./hand-out.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
 export { endedUserEvents } from "./key/ended-user.ts";
 export { createLastUse } from "./key/last-use.ts";
 export { createKey } from "./key/operations.ts";
 export { takesLastAdministrator } from "./last-administrator.ts";
+export { moveMailbox } from "./link/mailbox.ts";
+export { awaitsSetUp, makeSetupLink } from "./link/setup.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
@@ -62,6 +71,8 @@ export const access: Module = {
     ...keyRoutes,
     ...clientRoutes,
     ...userRoutes,
+    ...mfaRoutes,
+    ...linkRoutes,
     ...activityRoutes,
     ...auditRoutes,
   ],
@@ -77,7 +88,12 @@ export const access: Module = {
     ...keyEvents,
     ...clientEvents,
     ...logInEvents,
+    ...mfaEvents,
+    ...invitationEvents,
   ],
-  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs],
-  mount: mountOAuth,
+  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs, ...linkJobs],
+  async mount(http, kernel) {
+    await http.register(async (scope) => mountOAuth(scope, kernel));
+    await http.register(async (scope) => mountLinkPages(scope, kernel));
+  },
 };

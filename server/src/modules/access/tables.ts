@@ -121,6 +121,31 @@ export type LoginRow = {
   known_addresses: Generated<Record<string, string>>;
 };
 
+export type TotpRow = {
+  tenant_id: string;
+  user_id: string;
+  secret_sealed: string;
+  begun_at: Date;
+  confirmed_at: Date | null;
+  /** bigint[], which arrives as text. */
+  steps: Generated<string[]>;
+};
+export type RecoveryCodeRow = { tenant_id: string; user_id: string; digest: Buffer; used_at: Date | null };
+
+export type LinkRow = {
+  tenant_id: string;
+  id: string;
+  kind: "invitation" | "reset" | "setup";
+  user_id: string | null;
+  digest: Buffer;
+  takes_user: Generated<boolean>;
+  created_by: string;
+  created_at: Date;
+  expires_at: Date;
+  ended_at: Date | null;
+  used_at: Date | null;
+};
+
 export type AccessTables = {
   "access.tenant": TenantRow;
   "access.tenant_ancestor": { tenant_id: string; ancestor_id: string; depth: number };
@@ -132,6 +157,9 @@ export type AccessTables = {
   "access.client": ClientRow;
   "access.client_secret": SecretRow & { client_id: string };
   "access.login": LoginRow;
+  "access.totp": TotpRow;
+  "access.recovery_code": RecoveryCodeRow;
+  "access.link": LinkRow;
 };
 
 /** Queries over this module's tables. */

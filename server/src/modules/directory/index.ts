@@ -20,6 +20,7 @@ export {
   usersWithLogIn,
 } from "./standing.ts";
 export { makeUser } from "./user/make-user.ts";
+export { deleteUser } from "./user/operations.ts";
 export { lockUser } from "./user/rows.ts";
 
 export const directory: Module = {

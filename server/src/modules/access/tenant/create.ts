@@ -9,6 +9,7 @@ import { makeUser } from "#modules/directory";
 import { assignAdministrator } from "../assignment/operations.ts";
 import { tenantEvents } from "../events.ts";
 import { requireMayHandOut } from "../hand-out.ts";
+import { invite } from "../link/invitation.ts";
 import { builtInRoles } from "../roles.ts";
 import { standardAuthPolicy, standardLimits } from "../root.ts";
 import { access } from "../tables.ts";
@@ -36,8 +37,8 @@ export async function createTenant(ctx: Context, input: NewTenant): Promise<Crea
   await ctx.prepareTenant({ id, parentId: parent.id, kind: input.kind, name: input.name, timeZone });
   const made = await findTenant(ctx, id, "tenant.read");
   record(ctx, made, parent);
-  const administratorId = input.administrator ? await makeAdministrator(ctx, id, input.administrator) : null;
-  return { ...shown(made, ctx.who), administratorId, invitation: null };
+  const administrator = input.administrator && (await makeAdministrator(ctx, id, input.administrator));
+  return { ...shown(made, ctx.who), administratorId: null, invitation: null, ...administrator };
 }
 
 /** The acting tenant, or one below it that the body names. */
@@ -141,13 +142,19 @@ function record(ctx: Context, made: TenantFound, parent: TenantFound): void {
 
 type Administrator = NonNullable<NewTenant["administrator"]>;
 
-async function makeAdministrator(ctx: Context, tenantId: string, given: Administrator): Promise<string> {
-  const { username, email, fullname } = given;
+async function makeAdministrator(
+  ctx: Context,
+  tenantId: string,
+  given: Administrator,
+): Promise<Pick<CreatedTenant, "administratorId" | "invitation">> {
+  const { username, email, fullname, sendInvitation: mailed = true } = given;
   const { id } = await makeUser(ctx, { tenantId, username, email, fullname }).catch((error) => {
     throw error instanceof Problem ? below("/administrator", error) : error;
   });
   await assignAdministrator(ctx, tenantId, id);
-  return id;
+  const user = { id, tenantId, username, fullname, email };
+  const { url, expiresAt } = await invite(ctx, user, { mailed, takesUser: true });
+  return { administratorId: id, invitation: url === null ? null : { url, expiresAt } };
 }
 
 /** A problem of a part of the body, with pointers into the whole. */

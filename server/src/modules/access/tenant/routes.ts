@@ -2,12 +2,14 @@ import type { TSchema } from "typebox";
 import { Type } from "typebox";
 import { etagOf } from "#kernel/answer";
 import { Reply, route } from "#kernel/contract";
+import { mailNotConfigured } from "#kernel/mail";
 import { listOf, listQuery } from "#kernel/page";
 import { stale } from "#kernel/problem";
 import { anyOf, id, oneOf, text } from "#kernel/schema";
 import { userCreated } from "#modules/directory";
 import { assignmentEvents, authPolicyUpdated, tenantEvents } from "../events.ts";
 import { grantExceedsOwn } from "../hand-out.ts";
+import { invitationCreated } from "../link/events.ts";
 import { planExceedsOwn } from "../plan/operations.ts";
 import { reauthenticationRequired } from "../step-up.ts";
 import { getAuthPolicy, updateAuthPolicy } from "./auth-policy.ts";
@@ -78,14 +80,15 @@ export const tenantRoutes = [
     id: "createTenant",
     summary: "Create a tenant",
     description:
-      "With `administrator` also its first user, who holds `tenant_administrator`. A `reference` that the parent has used answers 409 `tenant_exists` with `existingId`.",
+      "With `administrator` also its first user, who holds `tenant_administrator` and is mailed an invitation, or with `sendInvitation: false` is given it by you. A `reference` that the parent has used answers 409 `tenant_exists` with `existingId`.",
     permission: "tenant.create",
     body: NewTenant,
     replies: { 201: CreatedTenant },
-    problems: [...settingProblems, tenantKind, grantExceedsOwn],
+    secret: "invitation",
+    problems: [...settingProblems, tenantKind, grantExceedsOwn, mailNotConfigured],
     // Read late: `access` and `directory` import each other.
     get emits() {
-      return [tenantEvents.created, assignmentEvents.created, userCreated];
+      return [tenantEvents.created, assignmentEvents.created, userCreated, invitationCreated];
     },
     run: async (ctx, { body }) => {
       const made = await createTenant(ctx, body);

@@ -79,8 +79,11 @@ export const CreatedTenant = object(
     administratorId: nullable(id("usr", { description: "The user made from `administrator`." })),
     invitation: nullable(
       object(
-        { url: Type.String({ format: "uri" }), expiresAt: instant },
-        { description: "Set-up link of the administrator. Not made yet: always null." },
+        { url: Type.String({ format: "uri", "x-secret": true }), expiresAt: instant },
+        {
+          description:
+            "Link by which the administrator sets its password: once, within 45 days, or the user is deleted. null where it was mailed, and in a replay after 10 minutes.",
+        },
       ),
     ),
   },

@@ -3,15 +3,17 @@ import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
 import { keysOfEndedUser } from "../key/ended-user.ts";
+import { endLinks } from "../link/link.ts";
 import { denyTokens } from "../oauth/deny-list.ts";
 
 /**
  * Ends every credential of a user that is deactivated, deleted or loses its log-in, in the transaction of that change:
- * its tokens and grants end, its personal keys are deleted, and keys that it answers for are disabled (`owner_gone`)
+ * its tokens, grants and links end, its personal keys are deleted, and keys that it answers for are disabled (`owner_gone`)
  * until somebody else does. Coming back revives none of them. Routes that call it declare `endedUserEvents`.
  */
 export async function endLogIn(ctx: Context, user: { tenantId: string; id: string }): Promise<void> {
   await endTokens(ctx, user);
+  await endLinks(ctx, user.id);
   await keysOfEndedUser(ctx, user.id);
 }
 
@@ -32,5 +34,7 @@ export async function forgetUser(ctx: Context, userId: string): Promise<void> {
   await Promise.all([
     ctx.db.run(query(sql`delete from access.assignment where principal_kind = 'user' and principal_id = ${userId}`)),
     ctx.db.run(query(sql`delete from access.login where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.totp where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.recovery_code where user_id = ${userId}`)),
   ]);
 }

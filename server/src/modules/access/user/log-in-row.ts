@@ -54,11 +54,27 @@ export function logInOf(row: Row): LogIn {
     tenantId: row.tenant_id,
     blockedAt: row.blocked_at?.toISOString() ?? null,
     passwordChangedAt: row.password_changed_at?.toISOString() ?? null,
+    mfaEnabled: row.mfa_enabled,
   };
 }
 
+/** Switches the question for a second factor on or off. */
+export async function setMfa(ctx: Context, user: { tenantId: string; id: string }, enabled: boolean): Promise<Row> {
+  const row = await ctx.db.first(
+    query<Row>(sql`insert into access.login (tenant_id, user_id, mfa_enabled) values (${user.tenantId}, ${user.id}, ${enabled})
+      on conflict (user_id) do update set mfa_enabled = excluded.mfa_enabled returning *`),
+  );
+  return row!;
+}
+
 /** Tells of a change of a log-in. */
-export function tellOfLogIn(ctx: Context, kind: EventKind, row: Row, field: keyof LogIn, old: string | null): void {
+export function tellOfLogIn<F extends keyof LogIn>(
+  ctx: Context,
+  kind: EventKind,
+  row: Row,
+  field: F,
+  old: LogIn[F],
+): void {
   ctx.emit(kind, {
     tenantId: row.tenant_id,
     subject: row.user_id,

@@ -1,19 +1,19 @@
-import { countingKey } from "#kernel/address";
 import type { AuditField } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
-import { type Fault, invalid, problem, refuse, unavailable, userNeeded } from "#kernel/problem";
-import { fold, lockUser, type UserCard, userCards } from "#modules/directory";
+import { invalid, problem, refuse } from "#kernel/problem";
+import { lockUser, type UserCard } from "#modules/directory";
 import { lastAdministrator, takesLastAdministrator } from "../last-administrator.ts";
+import { endLinks } from "../link/link.ts";
 import { guardOf } from "../log-in-guard.ts";
-import { brokenPasswordRules, hashPassword, type PasswordRule, verifyPassword } from "../password.ts";
-import { access } from "../tables.ts";
+import { verifyPassword } from "../password.ts";
 import { endTokens } from "./end-log-in.ts";
 import { passwordChanged, userBlocked, userUnblocked } from "./events.ts";
 import { lockLogIn, type Row, readLogIn, setBlock, setPassword, tellOfLogIn } from "./log-in-row.ts";
+import { enterTry, logInNames, ownUser } from "./own.ts";
+import { hashOrRefuse, passwordFaults, tooBusy } from "./password-rules.ts";
 import type { PasswordChange } from "./schema.ts";
 
 export const currentPasswordWrong = problem("current_password_wrong", 400, "The current password is not right.");
-export const loginThrottled = problem("login_throttled", 429, "Too many wrong passwords. Try again later.");
 
 type Owner = Pick<UserCard, "id" | "tenantId" | "fullname">;
 
@@ -52,37 +52,35 @@ export async function unblockUser(ctx: Context, key: string): Promise<void> {
  * call's too; personal keys stay, because they are not derived from it.
  */
 export async function changePassword(ctx: Context, { current, new: chosen }: PasswordChange): Promise<void> {
-  const { actor } = ctx.who;
-  const user = actor.kind === "user" ? (await userCards(ctx.db, [actor.id])).get(actor.id) : undefined;
-  if (!user) throw refuse(userNeeded);
-  const faults = brokenPasswordRules(chosen, user).map(faultOf);
+  const user = await ownUser(ctx);
+  const faults = passwordFaults(chosen, user);
   if (faults.length > 0) throw invalid(faults);
   const before = await compare(ctx, user, current);
-  const hashed = await hashPassword(chosen);
-  if (hashed === "busy") throw tooBusy();
+  const phc = await hashOrRefuse(chosen);
   await ctx.transaction(async (tx) => {
     const row = await lockLogIn(tx.db, user.id);
     // Somebody changed it while this call was hashing.
     if (row?.password !== before.password) throw wrongPassword();
-    await storePassword(tx, user, hashed.phc);
+    await storePassword(tx, user, phc);
   });
 }
 
-async function storePassword(ctx: Context, user: Owner, phc: string): Promise<void> {
+/**
+ * Stores a password that its owner chose: tokens end, and so do links that would set another one. `tells`: as
+ * `password.changed`; a first password is told by its invitation.
+ */
+export async function storePassword(ctx: Context, user: Owner, phc: string, tells = true): Promise<void> {
   const old = (await readLogIn(ctx.db, user.id))?.password_changed_at?.toISOString() ?? null;
   const row = await setPassword(ctx, user.id, phc, user.id);
   await endTokens(ctx, user);
-  tellOfLogIn(ctx, passwordChanged, row, "passwordChangedAt", old);
+  await endLinks(ctx, user.id);
+  if (tells) tellOfLogIn(ctx, passwordChanged, row, "passwordChangedAt", old);
   record(ctx, user, "password_changed", { field: "password", old: "***", new: "***" });
 }
 
 /** The log-in whose password this is; a wrong one counts like a failed log-in. */
 async function compare(ctx: Context, user: UserCard, password: string): Promise<Row> {
-  const [name] = await logInNames(ctx, user);
-  const attempt = await guardOf(ctx)?.enter(name!, countingKey(ctx.call.address));
-  if (attempt && !attempt.admitted) {
-    throw refuse(loginThrottled, { headers: { "retry-after": String(attempt.retryAfterSeconds) } });
-  }
+  const attempt = await enterTry(ctx, user);
   const row = await readLogIn(ctx.db, user.id);
   const verdict = await verifyPassword(row?.password ?? null, password);
   if (verdict === "busy") {
@@ -97,26 +95,8 @@ async function compare(ctx: Context, user: UserCard, password: string): Promise<
   return row;
 }
 
-/** What a person may type to log in, as the guard counts it; the qualified user name first. */
-async function logInNames(ctx: Context, user: Pick<UserCard, "tenantId" | "username" | "email">): Promise<string[]> {
-  const tenant = await ctx.db.first(access.selectFrom("access.tenant").select("code").where("id", "=", user.tenantId));
-  const names = [user.username, user.email];
-  return [...names.map((name) => `${tenant?.code}/${name}`), ...names].map(fold);
-}
-
-const ruleWords: Record<PasswordRule, string> = {
-  too_short: "A password has at least 12 characters.",
-  too_long: "A password has at most 256 characters.",
-  common: "This password is among those that are guessed first.",
-  equals_user_name: "The password is the user name.",
-  equals_email: "The password is the e-mail address.",
-};
-const faultOf = (rule: PasswordRule): Fault => ({ pointer: "/new", rule, message: ruleWords[rule] });
-
 const wrongPassword = () =>
   invalid([{ pointer: "/current", rule: "wrong", message: currentPasswordWrong.title }], currentPasswordWrong);
-const tooBusy = () =>
-  refuse(unavailable, { detail: "Too many passwords are being checked. Try again.", headers: { "retry-after": "1" } });
 
 function record(ctx: Context, user: Owner, action: string, change: AuditField): void {
   ctx.audit({

@@ -2,7 +2,8 @@ import { Reply, route } from "#kernel/contract";
 import { userNeeded } from "#kernel/problem";
 import { lastAdministrator } from "../last-administrator.ts";
 import { passwordChanged, userBlocked, userUnblocked } from "./events.ts";
-import { blockUser, changePassword, currentPasswordWrong, loginThrottled, unblockUser } from "./operations.ts";
+import { blockUser, changePassword, currentPasswordWrong, unblockUser } from "./operations.ts";
+import { loginThrottled } from "./own.ts";
 import { PasswordChange } from "./schema.ts";
 
 const done = () => new Reply(204, undefined);

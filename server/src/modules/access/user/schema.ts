@@ -8,6 +8,7 @@ export const LogIn = object(
     tenantId: id("tnt"),
     blockedAt: nullable(instant),
     passwordChangedAt: nullable(instant),
+    mfaEnabled: Type.Boolean({ description: "A second factor is set up." }),
   },
   { title: "LogIn" },
 );
@@ -19,7 +20,7 @@ export const LogInLock = object(
 );
 
 /** Long enough for whatever a client may have hashed or generated; what may be set is said by the rules, with names. */
-const password = Type.String({ minLength: 1, maxLength: 1_000, "x-secret": true });
+export const password = Type.String({ minLength: 1, maxLength: 1_000, "x-secret": true });
 
 export const PasswordChange = object(
   { current: password, new: password },

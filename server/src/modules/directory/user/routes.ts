@@ -1,7 +1,7 @@
 import { Reply, route } from "#kernel/contract";
 import type { EventKind } from "#kernel/events";
 import { stale, userNeeded } from "#kernel/problem";
-import { endedUserEvents } from "#modules/access";
+import { endedUserEvents, grantExceedsOwn } from "#modules/access";
 import { userCreated, userDeactivated, userDeleted, userReactivated, userUpdated } from "../events.ts";
 import {
   deactivateUser,
@@ -34,7 +34,9 @@ export const userRoutes = [
     permission: "user.write",
     body: NewUser,
     replies: { 200: User },
-    problems: [...userProblems, stale],
+    get problems() {
+      return [...userProblems, grantExceedsOwn, stale];
+    },
     get emits() {
       return ending(userCreated, ...changes);
     },
@@ -85,7 +87,9 @@ export const userRoutes = [
     permission: "user.write",
     body: UserChange,
     replies: { 200: User },
-    problems: userProblems,
+    get problems() {
+      return [...userProblems, grantExceedsOwn];
+    },
     get emits() {
       return ending(...changes);
     },

@@ -46,8 +46,8 @@ export async function readUser(ctx: Context, key: string): Promise<UserRead> {
 }
 
 /** The user to change, locked: 404 for what the caller may not see either, 403 for what it may only read. */
-export async function lockUser(ctx: Context, key: string): Promise<UserRead> {
-  const writable = within(ctx.who, "user.write");
+export async function lockUser(ctx: Context, key: string, permission: Permission = "user.write"): Promise<UserRead> {
+  const writable = within(ctx.who, permission);
   const row = await ctx.db.first(
     users()
       .where(named(ctx.who, key))
@@ -56,7 +56,7 @@ export async function lockUser(ctx: Context, key: string): Promise<UserRead> {
       .forUpdate("u"),
   );
   if (!row) throw refuse(notFound);
-  if (!row.writable) throw lacking("user.write");
+  if (!row.writable) throw lacking(permission);
   return row;
 }
 

@@ -6,7 +6,7 @@ import { query, violates } from "#kernel/db";
 import type { EventKind } from "#kernel/events";
 import { newId } from "#kernel/ids";
 import { invalid, type ProblemKind } from "#kernel/problem";
-import { endLogIn, takesLastAdministrator } from "#modules/access";
+import { endLogIn, moveMailbox, takesLastAdministrator } from "#modules/access";
 import { userCreated, userDeactivated, userReactivated, userUpdated } from "../events.ts";
 import { directory } from "../tables.ts";
 import { changedFields, differing, type Fields, fieldFaults, newFields, shownAs } from "./fields.ts";
@@ -68,6 +68,7 @@ export async function changeUser(ctx: Context, current: UserRead, given: UserCha
   const rivals = isRenamed ? await findRivals(ctx, current.tenant_id, current.id, fields) : [];
   const faults = await stateFaults(ctx, { tenantId: current.tenant_id, current, given, next: fields, unit, rivals });
   if (faults.length > 0) throw impossible(faults);
+  if (changed.includes("email")) await moveMailbox(ctx, before);
   const row = await store(ctx, current, fields, given);
   const user = await shown(ctx, { ...row, unit: unit!.external_id });
   tellChange(ctx, before, user, changed, note);

@@ -9,6 +9,7 @@ const docs = new URL("../../../../../docs/", import.meta.url);
 const files = [
   { name: "getting-started", reference: false },
   { name: "logging-in", reference: false },
+  { name: "tenants-and-partners", reference: false },
   { name: "monitoring", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },
