@@ -21,7 +21,7 @@ create table access.session (
   ended_reason text
 );
 create index session_list on access.session (tenant_id, created_at, id);
-create index session_user on access.session (user_id) where ended_at is null;
+create index session_of_user on access.session (user_id) where ended_at is null;
 create index session_age on access.session (last_used_at);
 select kernel.wall('access.session');
 grant select, insert, update, delete on access.session to demarc_system;

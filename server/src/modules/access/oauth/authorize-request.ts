@@ -51,8 +51,7 @@ export async function readAuthorizeRequest(server: AuthorizationServer, search: 
     return { kind: "request", request: { client, redirectUri, state, ...readRest(client, values) } };
   } catch (error) {
     if (!(error instanceof OAuthError) && !(error instanceof AuthorizeRefusal)) throw error;
-    const code = error instanceof OAuthError ? error.error : error.error;
-    return { kind: "refused", location: refusalLocation(server, { redirectUri, state }, code, error.message) };
+    return { kind: "refused", location: refusalLocation(server, { redirectUri, state }, error.error, error.message) };
   }
 }
 
@@ -85,7 +84,11 @@ export function answerLocation(
   { redirectUri, state }: Destination,
   answer: Record<string, string>,
 ): string {
-  const parameters = new URLSearchParams({ ...answer, ...(state === null ? {} : { state }), iss: kernel.settings.publicUrl });
+  const parameters = new URLSearchParams({
+    ...answer,
+    ...(state === null ? {} : { state }),
+    iss: kernel.settings.publicUrl,
+  });
   return `${redirectUri}${redirectUri.includes("?") ? "&" : "?"}${parameters}`;
 }
 
@@ -125,7 +128,11 @@ function readRest(client: OAuthClient, values: Map<string, string>) {
     throw refusal("invalid_request", "The only response_mode is query.");
   const scopes = readScope(values.get("scope"), client.scopes);
   const codeChallenge = values.get("code_challenge");
-  if (codeChallenge === undefined || values.get("code_challenge_method") !== "S256" || !challengeForm.test(codeChallenge))
+  if (
+    codeChallenge === undefined ||
+    values.get("code_challenge_method") !== "S256" ||
+    !challengeForm.test(codeChallenge)
+  )
     throw refusal("invalid_request", "A code_challenge by the code_challenge_method S256 is needed (RFC 7636).");
   return { scopes, codeChallenge, ...readPrompt(values), loginHint: values.get("login_hint")?.slice(0, 320) ?? null };
 }

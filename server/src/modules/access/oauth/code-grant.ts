@@ -13,7 +13,10 @@ import { type AuthorizationServer, charge, requireOpenTenant } from "./server.ts
 
 /** One wording: whoever has found a code learns nothing about it. */
 const invalid = () =>
-  new OAuthError("invalid_grant", "The code is not known, was used before, has expired, or was not made for this call.");
+  new OAuthError(
+    "invalid_grant",
+    "The code is not known, was used before, has expired, or was not made for this call.",
+  );
 
 export async function codeGrant(
   server: AuthorizationServer,

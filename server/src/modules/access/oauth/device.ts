@@ -1,7 +1,7 @@
 /** Device codes (RFC 8628): a program without a browser is let in by a person at another one. */
 import { randomBytes, randomInt } from "node:crypto";
-import { sql } from "kysely";
 import type { FastifyRequest } from "fastify";
+import { sql } from "kysely";
 import { credentialDigest } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
 import { deviceGrant } from "./client.ts";
@@ -75,14 +75,12 @@ export function readUserCode(typed: string): string | null {
 
 /** The request that waits behind a user code. */
 export function findDevice(system: Database, userCode: string, at: Date): Promise<DeviceRow | undefined> {
-  return system
-    .in("")
-    .first(
-      query<DeviceRow>(
-        sql`select * from access.device_code
+  return system.in("").first(
+    query<DeviceRow>(
+      sql`select * from access.device_code
           where user_code_digest = ${credentialDigest(userCode)} and state = 'pending' and expires_at > ${at}`,
-      ),
-    );
+    ),
+  );
 }
 
 type Decision = { tenantId: string; userId: string; sessionId: string; authTime: Date };

@@ -61,7 +61,8 @@ export async function proveByPassword(
     }
     const { nameLockedUntilMs } = attempt.fail();
     // Aside, because only users that exist have a record: its time would tell them from those that do not.
-    if (user) server.aside(recordFailure(server, request, user, clientId, verdict, nameLockedUntilMs));
+    const reason = verdict === "right" ? "not_current" : "password";
+    if (user) server.aside(recordFailure(server, request, user, clientId, reason, nameLockedUntilMs));
     return { kind: "wrong" };
   } finally {
     if (!settled) attempt.cancel();
@@ -79,28 +80,20 @@ export async function recordSuccess(
   await record(server, request, who, user, "succeeded", who.via.clientId ?? "", null);
 }
 
-async function recordFailure(
+/** An entry for a log-in that nobody has proved to be the user's own. */
+export async function recordFailure(
   server: Parts,
   request: FastifyRequest,
-  user: LoginUser,
+  user: Pick<LoginUser, "id" | "tenantId" | "fullname">,
   clientId: string,
-  verdict: string,
+  reason: string,
   lockedUntilMs: number | null,
 ): Promise<void> {
   const tenant = await server.kernel.gate.tenant(user.tenantId);
   if (!tenant) return;
   // Nobody has proved to be this user: the entry is about it, not by it.
   const stranger = asActor(tenant, { kind: "system", id: "log-in", name: "log-in" }, clientId);
-  await record(
-    server,
-    request,
-    stranger,
-    user,
-    "failed",
-    clientId,
-    verdict === "right" ? "not_current" : "password",
-    lockedUntilMs,
-  );
+  await record(server, request, stranger, user, "failed", clientId, reason, lockedUntilMs);
 }
 
 /**
@@ -111,7 +104,7 @@ export async function record(
   { kernel }: Pick<Parts, "kernel">,
   request: FastifyRequest,
   who: Principal,
-  user: LoginUser,
+  user: Pick<LoginUser, "id" | "tenantId" | "fullname">,
   action: "succeeded" | "failed",
   clientId: string,
   reason: string | null,
@@ -151,7 +144,7 @@ async function userOf(kernel: Kernel, { tenantCode, name }: LoginName): Promise<
   return tenant?.code === tenantCode ? findLogin(kernel.system.in(""), tenant.id, name, at) : null;
 }
 
-function loginOf(db: Db, userId: string): Promise<Login | undefined> {
+export function loginOf(db: Db, userId: string): Promise<Login | undefined> {
   return db.first(access.selectFrom("access.login").selectAll().where("user_id", "=", userId));
 }
 
@@ -168,7 +161,7 @@ async function rehash(kernel: Kernel, login: Login, password: string): Promise<v
 }
 
 /** What the guard counts by: the name as `directory` compares names, with its tenant where one is given. */
-function guardedName(typed: LoginName | null): string {
+export function guardedName(typed: LoginName | null): string {
   const text = typed ? (typed.tenantCode === null ? typed.name : `${typed.tenantCode}/${typed.name}`) : "/";
   return fold(text);
 }

@@ -34,5 +34,11 @@ function isDocsAddress(publicUrl: string, uri: string): boolean {
   const page = `${publicUrl}/docs/asset/oauth2-redirect.html`;
   if (uri === page) return true;
   const [asked, own] = [new URL(uri), new URL(page)];
-  return loopback.test(uri) && loopback.test(publicUrl) && asked.port === own.port && uri.endsWith(own.pathname) && asked.pathname === own.pathname;
+  return (
+    loopback.test(uri) &&
+    loopback.test(publicUrl) &&
+    asked.port === own.port &&
+    uri.endsWith(own.pathname) &&
+    asked.pathname === own.pathname
+  );
 }
