@@ -4,8 +4,8 @@ import type { Context } from "#kernel/contract";
 import { query, tables } from "#kernel/db";
 import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
-import { holdsIn, lacking } from "#kernel/principal";
-import { invalid, notFound, refuse } from "#kernel/problem";
+import { holdsIn, lacking, scopeCovers } from "#kernel/principal";
+import { invalid, notFound, refuse, scopeMissing } from "#kernel/problem";
 import { filterFaults } from "#kernel/reference";
 import { inReach } from "#kernel/wall";
 import { withdrawConsent } from "../oauth/consent.ts";
@@ -24,6 +24,16 @@ type Tables = {
 const own = tables<Tables>();
 type ListInput = { limit?: number; cursor?: string; sort?: string[]; count?: boolean };
 type Filters = { userId?: string[]; tenantId?: string[] };
+
+/** What is one's own needs no permission, but a scope: a program that was let in to read watches logs nobody out. */
+function requireScope({ who }: Context, permission: "session.read" | "session.end"): void {
+  if (scopeCovers(who.scopes, permission)) return;
+  throw refuse(scopeMissing, {
+    detail: `The credential's scope does not cover ${permission}.`,
+    members: { permission },
+    headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${permission}"` },
+  });
+}
 
 /** One's own, and those in reach of `session.read`. */
 function mineOrInReach(ctx: Context, userColumn: string, tenantColumn: string): RawBuilder<boolean> {
@@ -47,6 +57,7 @@ function visibleSessions(ctx: Context) {
 }
 
 export async function listSessions(ctx: Context, input: ListInput & Filters) {
+  requireScope(ctx, "session.read");
   await requireTenants(ctx, input.tenantId);
   let rows = visibleSessions(ctx);
   if (input.userId) rows = rows.where("s.user_id", "in", input.userId);
@@ -62,6 +73,7 @@ export async function listSessions(ctx: Context, input: ListInput & Filters) {
 
 /** Ends a session; of somebody else it needs `session.end` where that one is. */
 export async function endSession(ctx: Context, id: string): Promise<void> {
+  requireScope(ctx, "session.end");
   const row = await ctx.db.first(visibleSessions(ctx).where("s.id", "=", id));
   if (!row) throw refuse(notFound);
   await requireMayEnd(ctx, row);
@@ -112,6 +124,7 @@ function visibleGrants(ctx: Context) {
 }
 
 export async function listGrants(ctx: Context, input: ListInput & Filters & { clientId?: string[] }) {
+  requireScope(ctx, "session.read");
   await requireTenants(ctx, input.tenantId);
   let rows = visibleGrants(ctx);
   if (input.userId) rows = rows.where("g.user_id", "in", input.userId);
@@ -128,6 +141,7 @@ export async function listGrants(ctx: Context, input: ListInput & Filters & { cl
 
 /** Ends a grant with all its tokens; its application is not let in again without being asked for. */
 export async function revokeGrant(ctx: Context, id: string): Promise<void> {
+  requireScope(ctx, "session.end");
   const row = await ctx.db.first(visibleGrants(ctx).where("g.id", "=", id));
   if (!row) throw refuse(notFound);
   await requireMayEnd(ctx, row);

@@ -129,6 +129,21 @@ test("a user lists and ends its own grants; every token of an ended one is refus
   assert.deepEqual(told, [{ type: "demarc.access.grant.revoked" }]);
 });
 
+test("a token with a narrower scope neither sees nor ends its user's sessions and grants", async () => {
+  const ann = await person("ann.narrow");
+  const { id } = await session(ann);
+  const { token } = await userTokens(server, acme, ann.id, { scopes: ["watch.read"] });
+  for (const [method, path, permission] of [
+    ["GET", "/v1/session", "session.read"],
+    ["GET", "/v1/grant", "session.read"],
+    ["DELETE", `/v1/session/${id}`, "session.end"],
+    ["DELETE", `/v1/grant/${decodeJwt(token).gid}`, "session.end"],
+  ] as const) {
+    const { status, body } = await server.call(method, path, { token });
+    assert.deepEqual([status, body.code, body.permission], [403, "scope_missing", permission]);
+  }
+});
+
 test("a new log-in in a browser ends the one it had before", async () => {
   const [ann, ben] = [await person("ann.first"), await person("ben.second")];
   const one = await session(ann);
