@@ -21,7 +21,7 @@ ${form(
       name: "username",
       label: "User name or e-mail address",
       autocomplete: "username",
-      hint: "If several organisations know your name, put yours before it: organisation/name.",
+      hint: "If several organisations know your name, put the code of yours before it: code/name.",
       value: about.name,
       more: html` autocapitalize="none" spellcheck="false" maxlength="400"`,
     },

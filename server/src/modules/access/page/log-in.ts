@@ -93,7 +93,7 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
     throw new PageRefusal(503, "Too many log-ins at once", "Try again in a moment.", { "retry-after": "1" });
   if (proof.kind === "wrong") {
     const words =
-      "The user name or password is wrong. A name that several organisations know is given as organisation/name.";
+      "The user name or password is wrong. A name that several organisations know is given with the code of yours: code/name.";
     return showPassword(turn, { form: words }, 400, typed);
   }
   const { user, login, attempt } = proof;
