@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeJwt } from "jose";
 import { startServer } from "../../../../test/harness.ts";
-import { makeClient, makeUser, type TestClient } from "../../../../test/tokens.ts";
+import { makeClient, makeUser, type TestClient, userTokens } from "../../../../test/tokens.ts";
 import { authorizeAddress, createVisitor, logIn, type Page, verifier } from "../../../../test/visitor.ts";
 
 const server = await startServer();
@@ -196,7 +196,8 @@ test("a person is asked once per scope set, refuses without harm, and is asked a
   assert.match((await visitor.get(asked(client, { scope: "watch.read", prompt: "consent" }))).title, /^Let/);
   assert.match((await visitor.get(asked(client, { scope: "watch.read user.read" }))).title, /^Let/);
   const { gid } = decodeJwt(tokens.body.access_token);
-  assert.equal((await server.delete(`/v1/grant/${gid}`, { token: tokens.body.access_token })).status, 204);
+  const { token } = await userTokens(server, acme, user.id);
+  assert.equal((await server.delete(`/v1/grant/${gid}`, { token })).status, 204);
   assert.match((await visitor.get(asked(client, { scope: "watch.read" }))).title, /^Let/);
 });
 
@@ -230,13 +231,19 @@ test("the console gets tokens without being asked for and without a refresh toke
     assert.equal((await visitor.get(console_({ redirect_uri: server.url + path }))).status, 400, path);
 });
 
-test("the command line's log-in is confirmed each time: any program of a machine can call itself so", async () => {
+test("a program without a secret on the person's machine, such as the command line, is asked for each time", async () => {
   const visitor = browser();
   const redirectUri = "http://127.0.0.1:5123/callback";
   const address = authorizeAddress({ client_id: "demarc-cli", redirect_uri: redirectUri });
   const { code } = answerOf(await visitor.submit(await logIn(visitor, address, user), {}, "allow"));
   assert.ok((await redeem({ id: "demarc-cli" }, { code: code!, redirectUri })).body.refresh_token);
   assert.equal((await visitor.get(address)).title, "Let Demarc command line in?");
+
+  const local = "http://127.0.0.1/done";
+  const program = await application({ public: true, redirectUris: [local] });
+  const again = authorizeAddress({ client_id: program.id, redirect_uri: local, scope: "watch.read" });
+  assert.ok(answerOf(await visitor.submit(await visitor.get(again), {}, "allow")).code);
+  assert.match((await visitor.get(again)).title, /^Let/);
 });
 
 test("prompt=login and a log-in older than max_age ask for the password once, and then go on", async () => {

@@ -3,16 +3,22 @@ import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { type Database, query } from "#kernel/db";
 import type { OAuthClient } from "./client.ts";
+import { isLoopback } from "./redirect.ts";
 import { scopeWithin } from "./scope.ts";
 
 type Asked = { client: OAuthClient; scopes: readonly string[] };
 
 /**
- * Whether nobody need be asked. The console and the documentation are pages of this server; any program of a machine
- * can call itself the command line, so that one's log-in is confirmed each time.
+ * Whether nobody need be asked. The console and the documentation are pages of this server. A program without a secret
+ * that listens on the person's machine is asked for each time: any other there can call itself so (RFC 8252, section 8.6).
  */
-export async function isConsented(system: Database, userId: string, { client, scopes }: Asked): Promise<boolean> {
-  if (client.tenantId === null) return client.id !== "demarc-cli";
+export async function isConsented(
+  system: Database,
+  userId: string,
+  { client, scopes, redirectUri }: Asked & { redirectUri: string },
+): Promise<boolean> {
+  if (client.id === "demarc-console" || client.id === "demarc-docs") return true;
+  if (client.public && isLoopback(redirectUri)) return false;
   const given = await system
     .in("")
     .first(

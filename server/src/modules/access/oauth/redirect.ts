@@ -5,6 +5,7 @@ import type { OAuthClient } from "./client.ts";
 
 /** A loopback address and its port, with nothing before the path: what a program on the person's machine listens at. */
 const loopback = /^(http:\/\/(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]))(?::\d{1,5})?(?=[/?]|$)/;
+export const isLoopback = (uri: string) => loopback.test(uri);
 const withoutPort = (uri: string) => uri.replace(loopback, "$1");
 
 /** Compared letter by letter with what is registered; only a loopback address may have any port. */
@@ -12,7 +13,7 @@ export function mayRedirect(client: OAuthClient, { publicUrl }: Pick<Settings, "
   if (uri.length > 2_000 || redirectFault(uri) !== null) return false;
   if (client.tenantId === null) return isOwnAddress(client.id, publicUrl, uri);
   return client.redirectUris.some(
-    (registered) => uri === registered || (loopback.test(uri) && withoutPort(uri) === withoutPort(registered)),
+    (registered) => uri === registered || (isLoopback(uri) && withoutPort(uri) === withoutPort(registered)),
   );
 }
 
@@ -35,8 +36,8 @@ function isDocsAddress(publicUrl: string, uri: string): boolean {
   if (uri === page) return true;
   const [asked, own] = [new URL(uri), new URL(page)];
   return (
-    loopback.test(uri) &&
-    loopback.test(publicUrl) &&
+    isLoopback(uri) &&
+    isLoopback(publicUrl) &&
     asked.port === own.port &&
     uri.endsWith(own.pathname) &&
     asked.pathname === own.pathname

@@ -15,7 +15,7 @@ import { type AuthorizationServer, requireOpenTenant } from "../oauth/server.ts"
 import { consentForm } from "./consent-form.ts";
 import { sendPage } from "./page.ts";
 import { logInAddress } from "./target.ts";
-import { formField, loggedIn, PageRefusal, readPageForm, type Visitor } from "./visitor.ts";
+import { formMark, loggedIn, PageRefusal, readPageForm, type Visitor } from "./visitor.ts";
 
 type Turn = { server: AuthorizationServer; request: FastifyRequest; reply: FastifyReply; search: string };
 
@@ -51,8 +51,7 @@ export async function showConsent(
     return reply.redirect(`${server.kernel.settings.publicUrl}/oauth/authorize?${search}`, 303);
   const { asked, visitor } = next;
   const body = consentForm({
-    hidden: formField(server, request, reply),
-    search,
+    hidden: { ...formMark(server, request, reply), request: search },
     client: asked.client,
     scopes: asked.scopes,
     person: `${visitor.user.name} (${visitor.tenant.name})`,
@@ -82,7 +81,7 @@ export async function takeConsent(
     const location = refusalLocation(server, asked, "access_denied", "The person refused.");
     return reply.redirect(location, 303);
   }
-  const who = asActor(visitor.tenant, visitor.user, asked.client.id);
+  const who = asActor(visitor.tenant, visitor.user, asked.client.id, visitor.session.id);
   await inTransaction(server.kernel, callerOf(server.kernel, request, who), (ctx) => giveConsent(ctx, asked));
   return sendCode(turn, asked, visitor);
 }
@@ -143,7 +142,7 @@ async function sendCode(
   { session, tenant, user }: Visitor,
 ): Promise<FastifyReply> {
   const { kernel } = server;
-  request.visit.who = asActor(tenant, user, asked.client.id);
+  request.visit.who = asActor(tenant, user, asked.client.id, session.id);
   const code = await makeCode(kernel.db.in(tenant.id), kernel.now(), {
     tenantId: tenant.id,
     clientId: asked.client.id,

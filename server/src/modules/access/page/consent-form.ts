@@ -1,11 +1,10 @@
 import { services } from "#kernel/permissions";
 import type { OAuthClient } from "../oauth/client.ts";
+import { hiddenFields } from "./form.ts";
 import { type Html, html } from "./page.ts";
 
 type About = {
-  hidden: Html;
-  /** The authorize request, to be weighed again. */
-  search: string;
+  hidden: Record<string, string>;
   client: OAuthClient;
   scopes: readonly string[];
   person: string;
@@ -14,12 +13,12 @@ type About = {
   goesTo: string;
 };
 
-export function consentForm({ hidden, search, client, scopes, person, otherPerson, goesTo }: About): Html {
+export function consentForm({ hidden, client, scopes, person, otherPerson, goesTo }: About): Html {
   return html`<p><strong>${client.name}</strong> at <code>${goesTo}</code> wants to act for you, <strong>${person}</strong>. It may then:</p>
 ${scopeList(scopes)}
 <p class="hint">Never more than you may do yourself. You can take it back at any time.</p>
 ${client.id === "demarc-cli" && html`<p>Go on only if you have just started the command line on this computer.</p>`}
-<form method="post" action="consent">${hidden}<input type="hidden" name="request" value="${search}">
+<form method="post" action="consent">${hiddenFields(hidden)}
 <button name="decision" value="allow">Allow</button><button class="quiet" name="decision" value="deny">Refuse</button></form>
 <p><a href="${otherPerson}">You are somebody else? Log in again</a></p>`;
 }

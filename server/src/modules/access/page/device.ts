@@ -10,10 +10,10 @@ import { type DeviceRow, decideDevice, findDevice, readUserCode } from "../oauth
 import { OAuthError } from "../oauth/error.ts";
 import { type AuthorizationServer, requireOpenTenant } from "../oauth/server.ts";
 import { scopeList } from "./consent-form.ts";
-import { type Faults, field } from "./forms.ts";
+import { type FieldFaults, formOf, hiddenFields } from "./form.ts";
 import { html, sendPage } from "./page.ts";
 import { logInAddress } from "./target.ts";
-import { formField, loggedIn, PageRefusal, readPageForm, type Visitor } from "./visitor.ts";
+import { formMark, loggedIn, PageRefusal, readPageForm, type Visitor } from "./visitor.ts";
 
 const mostWrong = 5;
 const windowMs = 15 * 60_000;
@@ -49,7 +49,7 @@ export async function takeDevice(
   const device = code === null ? undefined : await findDevice(server.kernel.system, code, now);
   if (code === null || !device) {
     await noteWrongCode(server, visitor);
-    return showEntry(turn, typed, { user_code: "No device waits with this code. Look at the device again." }, 400);
+    return showEntry(turn, typed, { user_code: ["No device waits with this code. Look at the device again."] }, 400);
   }
   // A log-in from before says nothing about who sits here now.
   if (visitor.session.auth_time < device.created_at)
@@ -87,7 +87,7 @@ async function decide(
       title: "Refused",
       body: html`<p>The device was not let in. You can close this page.</p>`,
     });
-  const who = asActor(tenant, user, client.id);
+  const who = asActor(tenant, user, client.id, session.id);
   await inTransaction(kernel, callerOf(kernel, request, who), (ctx) =>
     giveConsent(ctx, { client, scopes: device.scopes }),
   );
@@ -97,20 +97,15 @@ async function decide(
   });
 }
 
-function showEntry({ server, request, reply }: Turn, typed: string, faults: Faults, status: number): FastifyReply {
-  const body = html`<form method="post" action="device">${formField(server, request, reply)}
-${field(
-  {
+function showEntry({ server, request, reply }: Turn, typed: string, faults: FieldFaults, status: number): FastifyReply {
+  const code = {
     name: "user_code",
     label: "Code that the device shows",
     autocomplete: "off",
     hint: "Eight letters, such as WDJB-MJHT.",
     value: typed,
-    more: html` autocapitalize="characters" spellcheck="false" maxlength="32"`,
-  },
-  faults,
-)}
-<button>Go on</button></form>`;
+  };
+  const body = formOf("device", [code], "Go on", { hidden: formMark(server, request, reply), faults });
   return sendPage(reply, { title: "Let a device in", body, status });
 }
 
@@ -125,7 +120,7 @@ function showConfirmation(
 ${scopeList(device.scopes)}
 <p>It asked from the address <code>${device.address}</code>${device.user_agent && html` with the program <code>${device.user_agent}</code>`}.
 Allow it only if you started it yourself, just now. Nobody who calls or writes to you needs this.</p>
-<form method="post" action="device">${formField(server, request, reply)}<input type="hidden" name="user_code" value="${typed}">
+<form method="post" action="device">${hiddenFields({ ...formMark(server, request, reply), user_code: typed })}
 <button name="decision" value="allow">Allow</button><button class="quiet" name="decision" value="deny">Refuse</button></form>`;
   return sendPage(reply, { title: "Let this device in?", body });
 }

@@ -1,71 +1,45 @@
 /** What the steps of a log-in look like. Nothing here knows a request. */
-import { type Faults, faultOf, field } from "./forms.ts";
+import { alertOf, type FieldFaults, formOf } from "./form.ts";
 import { type Html, html } from "./page.ts";
 
-type Parts = { hidden: Html; faults: Faults };
-const form = (step: string, hidden: Html, inside: Html) => html`<form method="post" action="login">${hidden}
-<input type="hidden" name="step" value="${step}">
-${inside}</form>`;
+/** What a form of a step carries along, and what is wrong with what was typed; of no single field: `alert`. */
+type Parts = { hidden: Record<string, string>; faults: FieldFaults; alert?: string };
+const stepForm = (step: string, { hidden, faults }: Parts, fields: Parameters<typeof formOf>[1], button: string) =>
+  formOf("login", fields, button, { hidden: { ...hidden, step }, faults });
 
-export function passwordForm(
-  { hidden, faults }: Parts,
-  about: { clientName: string | null; name: string; again: boolean },
-): Html {
-  return html`${about.clientName !== null && html`<p>To go on to <strong>${about.clientName}</strong>.</p>`}
-${about.again && html`<p>This step needs a log-in of this moment.</p>`}${faultOf(faults.form)}
-${form(
-  "password",
-  hidden,
-  html`${field(
+export function passwordForm(parts: Parts, about: { clientName: string | null; name: string; again: boolean }): Html {
+  const fields = [
     {
       name: "username",
       label: "User name or e-mail address",
       autocomplete: "username",
       hint: "If several organisations know your name, put the code of yours before it: code/name.",
       value: about.name,
-      more: html` autocapitalize="none" spellcheck="false" maxlength="400"`,
     },
-    faults,
-  )}
-${field({ name: "password", label: "Password", type: "password", autocomplete: "current-password", more: html` maxlength="1000"` }, faults)}
-<button>Log in</button>`,
-)}`;
+    { name: "password", label: "Password", type: "password", autocomplete: "current-password" },
+  ] as const;
+  return html`${about.clientName !== null && html`<p>To go on to <strong>${about.clientName}</strong>.</p>`}
+${about.again && html`<p>This step needs a log-in of this moment.</p>`}${alertOf(parts.alert)}
+${stepForm("password", parts, fields, "Log in")}
+<p><a href="forgot">Forgot your password?</a></p>`;
 }
 
-const codeField = (faults: Faults, hint: string) =>
-  field(
-    {
-      name: "code",
-      label: "Code",
-      autocomplete: "one-time-code",
-      hint,
-      more: html` autocapitalize="none" spellcheck="false" maxlength="64"`,
-    },
-    faults,
-  );
+const codeField = (hint: string) => [{ name: "code", label: "Code", autocomplete: "one-time-code", hint }];
 
-export function factorForm({ hidden, faults }: Parts): Html {
-  return form(
-    "factor",
-    hidden,
-    html`${codeField(faults, "Six digits from your authenticator, or one of your recovery codes.")}
-<button>Go on</button>`,
-  );
+export function factorForm(parts: Parts): Html {
+  const fields = codeField("Six digits from your authenticator, or one of your recovery codes.");
+  return stepForm("factor", parts, fields, "Go on");
 }
 
 /** `secret`: what the authenticator needs; it is shown once, so after a wrong code there is only `restart`. */
-export function enrolForm(
-  { hidden, faults }: Parts,
-  secret: { picture: Html; text: string } | null,
-  restart: string,
-): Html {
+export function enrolForm(parts: Parts, secret: { picture: Html; text: string } | null, restart: string): Html {
   return html`<p>Your organisation asks for a second factor: an app on your phone that shows six digits.</p>
 ${
   secret
     ? html`<p>1. Scan this picture with your authenticator app, or type in <code>${secret.text}</code></p>${secret.picture}
 <p>2. Type the six digits that it shows now.</p>`
     : html`<p>Type the six digits that your authenticator shows now, or <a href="${restart}">begin again with a new picture</a>.</p>`
-}${form("enrol", hidden, html`${codeField(faults, "Six digits from your authenticator.")}<button>Set up</button>`)}`;
+}${stepForm("enrol", parts, codeField("Six digits from your authenticator."), "Set up")}`;
 }
 
 /** Shown once: who has lost the phone gets in by these. */
@@ -75,14 +49,12 @@ export function recoveryCodesPage(codes: readonly string[], next: string): Html 
 <p><a href="${next}">I have kept them: go on</a></p>`;
 }
 
-export function changeForm({ hidden, faults }: Parts): Html {
-  const type = "password" as const;
+export function changeForm(parts: Parts): Html {
+  const [type, autocomplete] = ["password", "new-password"] as const;
+  const fields = [
+    { name: "new", label: "New password", type, autocomplete, hint: "At least 12 characters of any kind." },
+    { name: "again", label: "New password again", type, autocomplete },
+  ];
   return html`<p>Somebody else chose your password. Choose one that only you know.</p>
-${form(
-  "change",
-  hidden,
-  html`${field({ name: "new", label: "New password", type, autocomplete: "new-password", hint: "At least 12 characters of any kind.", more: html` maxlength="1000"` }, faults)}
-${field({ name: "again", label: "New password again", type, autocomplete: "new-password", more: html` maxlength="1000"` }, faults)}
-<button>Change password</button>`,
-)}`;
+${stepForm("change", parts, fields, "Change password")}`;
 }

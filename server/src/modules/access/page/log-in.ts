@@ -15,11 +15,11 @@ import { raiseSession, type SessionRow, startSession } from "../session/store.ts
 import type { AuthPolicy } from "../tables.ts";
 import { readAuthPolicy } from "../tenant/auth-policy.ts";
 import { chooseOwnPassword } from "./change-password.ts";
-import type { Faults } from "./forms.ts";
+import { type FieldFaults, formOf } from "./form.ts";
 import { changeForm, enrolForm, factorForm, passwordForm, recoveryCodesPage } from "./log-in-forms.ts";
 import { html, sendPage } from "./page.ts";
 import { addressOf, logInAddress, readTarget, type Target } from "./target.ts";
-import { formField, PageRefusal, readPageForm, type Visitor, visitorOf } from "./visitor.ts";
+import { formMark, PageRefusal, readPageForm, type Visitor, visitorOf } from "./visitor.ts";
 
 type Step = "factor" | "enrol" | "change";
 type Login = { mfa_enabled: boolean; must_change: boolean };
@@ -82,9 +82,9 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
   const { server, request } = turn;
   const { kernel } = server;
   const [typed, password] = [form.get("username"), form.get("password")];
-  const faults: Faults = {
-    ...(typed === undefined ? { username: "Type your user name or e-mail address." } : {}),
-    ...(password === undefined ? { password: "Type your password." } : {}),
+  const faults: FieldFaults = {
+    ...(typed === undefined ? { username: ["Type your user name or e-mail address."] } : {}),
+    ...(password === undefined ? { password: ["Type your password."] } : {}),
   };
   if (typed === undefined || password === undefined) return showPassword(turn, faults, 400, typed);
   const proof = await proveByPassword(server, request, readLoginName(typed, undefined), password, clientIdOf(turn));
@@ -94,7 +94,7 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
   if (proof.kind === "wrong") {
     const words =
       "The user name or password is wrong. A name that several organisations know is given with the code of yours: code/name.";
-    return showPassword(turn, { form: words }, 400, typed);
+    return showPassword(turn, {}, 400, typed, words);
   }
   const { user, login, attempt } = proof;
   const tenant = (await kernel.gate.tenant(user.tenantId))!;
@@ -126,10 +126,10 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
     user_agent: request.headers["user-agent"]?.slice(0, 200) ?? null,
     replaces: before?.session.id ?? null,
   });
+  // A log-in that is not on record is none: the cookie comes last.
+  if (step === null) await record(server, request, who, user, "succeeded", clientIdOf(turn), null);
   setCookie(kernel.settings, turn.reply, session.cookie);
-  if (step !== null) return turn.reply.redirect(logInAddress(server, turn.target.path), 303);
-  await record(server, request, who, user, "succeeded", clientIdOf(turn), null);
-  return arrive(turn);
+  return step === null ? arrive(turn) : turn.reply.redirect(logInAddress(server, turn.target.path), 303);
 }
 
 async function takeFactor(turn: Turn, visitor: Visitor, form: Form): Promise<FastifyReply> {
@@ -150,7 +150,7 @@ async function takeFactor(turn: Turn, visitor: Visitor, form: Form): Promise<Fas
   if (verdict === "wrong") {
     const { nameLockedUntilMs } = attempt.fail();
     await recordFailure(server, request, owner, clientIdOf(turn), "second_factor", nameLockedUntilMs);
-    return showStep(turn, visitor, "factor", { code: "This code is not right, or was used before." }, 400);
+    return showStep(turn, visitor, "factor", { code: ["This code is not right, or was used before."] }, 400);
   }
   await attempt.succeed();
   await rise(turn, visitor, session.stage, true);
@@ -166,7 +166,7 @@ async function takeEnrolment(turn: Turn, visitor: Visitor, form: Form): Promise<
       turn,
       visitor,
       "enrol",
-      { code: "This code is not right. Type the one that the app shows now." },
+      { code: ["This code is not right. Type the one that the app shows now."] },
       400,
     );
   await rise(turn, visitor, visitor.session.stage, true);
@@ -206,18 +206,12 @@ async function rise(turn: Turn, visitor: Visitor, from: SessionRow["stage"], mfa
   );
   if (cookie === null)
     throw new PageRefusal(409, "This step was done already", "Go on where you did it, or log in again.");
+  if (done) {
+    const owner = { id: user.id, tenantId: tenant.id, fullname: user.name };
+    const who = asActor(tenant, user, clientIdOf(turn), session.id);
+    await record(server, request, who, owner, "succeeded", clientIdOf(turn), null);
+  }
   setCookie(kernel.settings, reply, cookie);
-  if (!done) return;
-  const who = asActor(tenant, user, clientIdOf(turn));
-  await record(
-    server,
-    request,
-    who,
-    { id: user.id, tenantId: tenant.id, fullname: user.name },
-    "succeeded",
-    clientIdOf(turn),
-    null,
-  );
 }
 
 /** Where the log-in was for; a log-in for its own sake ends on a page that says so. */
@@ -226,14 +220,14 @@ async function arrive({ server, request, reply, target }: Turn): Promise<Fastify
   if (request.method === "POST") return reply.redirect(logInAddress(server, null), 303);
   const visitor = (await visitorOf(server, request))!;
   const body = html`<p>You are logged in as <strong>${visitor.user.name}</strong> of ${visitor.tenant.name}.</p>
-<form method="post" action="logout">${formField(server, request, reply)}<button class="quiet">Log out</button></form>`;
+${formOf("logout", [], "Log out", { hidden: formMark(server, request, reply) })}`;
   return sendPage(reply, { title: "Logged in", body });
 }
 
-function showPassword(turn: Turn, faults: Faults, status: number, typed?: string): FastifyReply {
+function showPassword(turn: Turn, faults: FieldFaults, status: number, typed?: string, alert?: string): FastifyReply {
   const { reply, target, again } = turn;
   const about = { clientName: target.client?.name ?? null, name: typed ?? target.loginHint ?? "", again };
-  const body = passwordForm({ hidden: hiddenOf(turn), faults }, about);
+  const body = passwordForm({ hidden: hiddenOf(turn), faults, alert }, about);
   return sendPage(reply, { title: "Log in", body, status, formTargets: target.origins });
 }
 
@@ -241,7 +235,7 @@ async function showStep(
   turn: Turn,
   visitor: Visitor,
   step: Step,
-  faults: Faults,
+  faults: FieldFaults,
   status: number,
 ): Promise<FastifyReply> {
   const { server, reply, target } = turn;
@@ -258,8 +252,12 @@ async function showStep(
   return sendPage(reply, { title: "Set up a second factor", body, ...page });
 }
 
-function hiddenOf({ server, request, reply, target, again }: Turn) {
-  return html`${formField(server, request, reply)}${target.path !== null && html`<input type="hidden" name="to" value="${target.path}">`}${again && html`<input type="hidden" name="again_now" value="1">`}`;
+function hiddenOf({ server, request, reply, target, again }: Turn): Record<string, string> {
+  return {
+    ...formMark(server, request, reply),
+    ...(target.path === null ? {} : { to: target.path }),
+    ...(again ? { again_now: "1" } : {}),
+  };
 }
 
 const clientIdOf = ({ target }: Turn) => target.client?.id ?? "";

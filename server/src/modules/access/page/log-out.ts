@@ -4,8 +4,9 @@ import { callerOf } from "../oauth/caller.ts";
 import type { AuthorizationServer } from "../oauth/server.ts";
 import { clearCookie } from "../session/cookie.ts";
 import { endSessionWithGrants } from "../session/operations.ts";
+import { formOf } from "./form.ts";
 import { html, sendPage } from "./page.ts";
-import { formField, loggedIn, readPageForm } from "./visitor.ts";
+import { formMark, loggedIn, readPageForm } from "./visitor.ts";
 
 /** Asks first: a link on another site must not log anybody out. */
 export async function showLogOut(
@@ -16,7 +17,7 @@ export async function showLogOut(
   const visitor = await loggedIn(server, request);
   if (!visitor) return sendLoggedOut(reply);
   const body = html`<p>You are logged in as <strong>${visitor.user.name}</strong> of ${visitor.tenant.name}.</p>
-<form method="post" action="logout">${formField(server, request, reply)}<button>Log out</button></form>`;
+${formOf("logout", [], "Log out", { hidden: formMark(server, request, reply) })}`;
   return sendPage(reply, { title: "Log out?", body });
 }
 

@@ -7,7 +7,6 @@ import { type Form, readForm } from "../oauth/form.ts";
 import type { AuthorizationServer } from "../oauth/server.ts";
 import { formToken, isFormToken, newCookieValue, readCookie, setCookie } from "../session/cookie.ts";
 import { findSession, type SessionFound } from "../session/store.ts";
-import { type Html, html } from "./page.ts";
 
 /** A person whose log-in counts now, finished (`session.stage` is `full`) or not. */
 export type Visitor = { session: SessionFound; tenant: TenantCard; user: Actor };
@@ -36,7 +35,7 @@ export async function visitorOf(
   const principal = await kernel.gate.principalOf({ kind: "user", id: session.user_id }, session.tenant_id);
   if (!principal) return null;
   request.visit.ownerTenantId = session.tenant_id;
-  request.visit.who = asActor(principal.tenant, principal.actor, "");
+  request.visit.who = asActor(principal.tenant, principal.actor, null, session.id);
   return { session, tenant: principal.tenant, user: principal.actor };
 }
 
@@ -49,16 +48,16 @@ export async function loggedIn(
   return visitor?.session.stage === "full" ? visitor : null;
 }
 
-/** The hidden field that every form carries; a stranger's browser gets the cookie that it belongs to. */
-export function formField(
+/** What every form carries hidden; a stranger's browser gets the cookie that it belongs to. */
+export function formMark(
   { kernel }: Pick<AuthorizationServer, "kernel">,
   request: FastifyRequest,
   reply: FastifyReply,
-): Html {
+): { form_token: string } {
   const known = readCookie(kernel.settings, request);
   const cookie = known ?? newCookieValue();
   if (known === null) setCookie(kernel.settings, reply, cookie);
-  return html`<input type="hidden" name="form_token" value="${formToken(cookie)}">`;
+  return { form_token: formToken(cookie) };
 }
 
 /** What a form of ours sent. Refused: a form that was not made for this browser, or for its session of before. */
