@@ -27,11 +27,9 @@ export function readLoginName(typed: string, tenant: string | undefined): LoginN
   return { tenantCode: code ?? tenant ?? null, name: mark < 0 ? typed : typed.slice(mark + 1) };
 }
 
-type Proof =
-  | { kind: "proved"; user: LoginUser; login: Login; attempt: Try }
-  | { kind: "wrong" }
-  | { kind: "busy" }
-  | { kind: "throttled"; retryAfterSeconds: number };
+/** The password was right; whoever goes on with it settles the try. */
+export type Proved = { kind: "proved"; user: LoginUser; login: Login; attempt: Try };
+type Proof = Proved | { kind: "wrong" } | { kind: "busy" } | { kind: "throttled"; retryAfterSeconds: number };
 
 /**
  * Checks a password. `proved`: it is right and its user may log in; the caller settles `attempt` once it knows whether
@@ -74,7 +72,7 @@ export async function recordSuccess(
   server: Parts,
   request: FastifyRequest,
   who: Principal,
-  { user, attempt }: Extract<Proof, { kind: "proved" }>,
+  { user, attempt }: Proved,
 ): Promise<void> {
   await attempt.succeed();
   await record(server, request, who, user, "succeeded", who.via.clientId ?? "", null);

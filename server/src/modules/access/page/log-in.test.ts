@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Secret, TOTP } from "otpauth";
 import { eventually, startServer } from "../../../../test/harness.ts";
-import { makeUser, type TestUser } from "../../../../test/tokens.ts";
+import { makeUser, type TestUser, userTokens } from "../../../../test/tokens.ts";
 import { createVisitor, type Page, type Visitor } from "../../../../test/visitor.ts";
 import { beginSecondFactor, confirmSecondFactor } from "../mfa/second-factor.ts";
 
@@ -267,7 +267,35 @@ test("a session ends unused after the idle time and at the latest after the long
   assert.equal((await visitor.get("/oauth/login")).title, "Log in");
 });
 
-test("a block, a changed password and a suspension end sessions from the next request on, and resuming brings none back", async () => {
+test("a password changed by the API and a deactivation end sessions, and the activity log names who was at the pages", async () => {
+  const admin = await server.key(acme, "tenant_administrator");
+  const user = await person("changed");
+  const { token } = await userTokens(server, acme, user.id);
+  const visitor = browser();
+  await logIn(visitor, user);
+  const body = { current: user.password, new: "quite another horse 9" };
+  assert.equal((await server.post("/v1/password/change", body, { token })).status, 204);
+  assert.equal((await visitor.get("/oauth/login")).title, "Log in");
+  assert.equal((await logIn(visitor, user, body.new)).title, "Logged in");
+  assert.equal((await server.post(`/v1/user/${user.id}/deactivate`, {}, { key: admin })).status, 200);
+  assert.equal((await visitor.get("/oauth/login")).title, "Log in");
+  const lines = await eventually(async () => {
+    await server.kernel.activity.flush();
+    const query =
+      "select method, route, status, via->>'kind' as via from access.activity where actor->>'id' = $1 and route like '/oauth/%' order by at";
+    const found = await server.sql(query, [user.id]);
+    return found.length >= 3 && found;
+  });
+  const seen = new Set(lines.map((line) => JSON.stringify(line)));
+  const line = { route: "/oauth/login", via: "session" };
+  for (const [method, status] of [
+    ["POST", 303],
+    ["GET", 200],
+  ] as const)
+    assert.ok(seen.has(JSON.stringify({ method, route: line.route, status, via: line.via })), [...seen].join());
+});
+
+test("a block and a suspension end sessions from the next request on, and resuming brings none back", async () => {
   const admin = await server.key(server.rootId, "provider_administrator");
   const user = await person("ended");
   const visitor = browser();

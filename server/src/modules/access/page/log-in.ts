@@ -8,7 +8,15 @@ import { usernameOf } from "#modules/directory";
 import { beginSecondFactor, checkSecondFactor, confirmSecondFactor, totpPicture } from "../mfa/second-factor.ts";
 import { asActor } from "../oauth/caller.ts";
 import type { Form } from "../oauth/form.ts";
-import { guardedName, loginOf, proveByPassword, readLoginName, record, recordFailure } from "../oauth/log-in.ts";
+import {
+  guardedName,
+  loginOf,
+  type Proved,
+  proveByPassword,
+  readLoginName,
+  record,
+  recordFailure,
+} from "../oauth/log-in.ts";
 import type { AuthorizationServer } from "../oauth/server.ts";
 import { setCookie } from "../session/cookie.ts";
 import { raiseSession, type SessionRow, startSession } from "../session/store.ts";
@@ -80,7 +88,6 @@ export async function takeLogIn(
 
 async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
   const { server, request } = turn;
-  const { kernel } = server;
   const [typed, password] = [form.get("username"), form.get("password")];
   const faults: FieldFaults = {
     ...(typed === undefined ? { username: ["Type your user name or e-mail address."] } : {}),
@@ -96,27 +103,19 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
       "The user name or password is wrong. A name that several organisations know is given with the code of yours: code/name.";
     return showPassword(turn, {}, 400, typed, words);
   }
-  const { user, login, attempt } = proof;
-  const tenant = (await kernel.gate.tenant(user.tenantId))!;
-  const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn));
-  request.visit.ownerTenantId = user.tenantId;
-  request.visit.who = who;
-  if (tenant.suspended) {
+  return begin(turn, proof);
+}
+
+/** The password was right: a session, or an unfinished log-in that waits for its next step. */
+async function begin(turn: Turn, proof: Proved): Promise<FastifyReply> {
+  const { server, request, reply, target } = turn;
+  const { kernel } = server;
+  const { user, attempt } = proof;
+  const before = await visitorOf(server, request).catch((error) => {
     attempt.cancel();
-    await record(server, request, who, user, "failed", clientIdOf(turn), "tenant_suspended");
-    throw new PageRefusal(
-      403,
-      "Your organisation is suspended",
-      "Nobody of it can log in until it is resumed. Ask its provider.",
-    );
-  }
-  const before = await visitorOf(server, request);
-  request.visit.ownerTenantId = user.tenantId;
-  request.visit.who = who;
-  const step = nextStep("password", login, await readAuthPolicy(kernel.system.in(""), tenant.id));
-  // A right password before a second factor is neither a guess nor a log-in.
-  if (step === "factor") attempt.cancel();
-  else await attempt.succeed();
+    throw error;
+  });
+  const step = await settle(turn, proof);
   const session = await startSession(kernel.system.in(""), kernel.now(), {
     tenantId: user.tenantId,
     userId: user.id,
@@ -126,10 +125,36 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
     user_agent: request.headers["user-agent"]?.slice(0, 200) ?? null,
     replaces: before?.session.id ?? null,
   });
+  const tenant = (await kernel.gate.tenant(user.tenantId))!;
+  const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn), session.id);
+  request.visit.who = who;
   // A log-in that is not on record is none: the cookie comes last.
   if (step === null) await record(server, request, who, user, "succeeded", clientIdOf(turn), null);
-  setCookie(kernel.settings, turn.reply, session.cookie);
-  return step === null ? arrive(turn) : turn.reply.redirect(logInAddress(server, turn.target.path), 303);
+  setCookie(kernel.settings, reply, session.cookie);
+  return step === null ? arrive(turn) : reply.redirect(logInAddress(server, target.path), 303);
+}
+
+/** Settles the try by what is still to be done; nobody goes on whose tenant is suspended. */
+async function settle(turn: Turn, { user, login, attempt }: Proved): Promise<Step | null> {
+  const { server, request } = turn;
+  const { kernel } = server;
+  let step: Step | null | undefined;
+  try {
+    const tenant = (await kernel.gate.tenant(user.tenantId))!;
+    request.visit.ownerTenantId = tenant.id;
+    if (tenant.suspended) {
+      const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn));
+      await record(server, request, who, user, "failed", clientIdOf(turn), "tenant_suspended");
+      const words = "Nobody of it can log in until it is resumed. Ask its provider.";
+      throw new PageRefusal(403, "Your organisation is suspended", words);
+    }
+    step = nextStep("password", login, await readAuthPolicy(kernel.system.in(""), tenant.id));
+  } finally {
+    // A right password before a second factor is neither a guess nor a log-in.
+    if (step === undefined || step === "factor") attempt.cancel();
+  }
+  if (step !== "factor") await attempt.succeed();
+  return step;
 }
 
 async function takeFactor(turn: Turn, visitor: Visitor, form: Form): Promise<FastifyReply> {
