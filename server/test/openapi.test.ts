@@ -6,11 +6,13 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
+import { decodeJwt } from "jose";
 import { Secret, TOTP } from "otpauth";
 import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
 import { readMail } from "./mailbox.ts";
 import { makeUser, userTokens } from "./tokens.ts";
+import { createVisitor, logIn } from "./visitor.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
 
 const server = await startWatchLab();
@@ -99,6 +101,14 @@ test("47. what a tenant's people, keys, clients and plans answer is what the doc
   const tokenOf = async () => (await userTokens(server, A, ann.id)).token;
   const token = await tokenOf();
   await ask(200, "GET", "/v1/user/me", { token });
+  const visitor = createVisitor(server.url);
+  await logIn(visitor, "/oauth/login", ann);
+  const [{ id: session }] = (await ask(200, "GET", "/v1/session", { token })).body.items;
+  await ask(204, "DELETE", `/v1/session/${session}`, { token });
+  await ask(404, "DELETE", `/v1/session/${session}`, { token });
+  const { gid } = decodeJwt((await userTokens(server, A, ann.id)).token);
+  assert.equal((await ask(200, "GET", "/v1/grant?count=true", { token })).body.total, 2);
+  await ask(204, "DELETE", `/v1/grant/${gid}`, { token });
   await ask(204, "POST", "/v1/password/change", {
     token,
     body: { current: ann.password, new: "quite another horse 9" },

@@ -13,6 +13,7 @@ type ClientOptions = {
   scopes?: string[];
   public?: boolean;
   accessTokenSeconds?: number;
+  redirectUris?: string[];
 };
 
 /** A client of a tenant that holds exactly these permissions (or a built-in role) in it. */
@@ -27,7 +28,7 @@ export async function makeClient(
   const at = server.clock.now();
   await server.sql(
     `insert into access.client (tenant_id, id, kind, name, scopes, redirect_uris, public, access_token_seconds, created_by, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, '{}', $6, $7, 'test', $8, $8)`,
+     values ($1, $2, $3, $4, $5, $9, $6, $7, 'test', $8, $8)`,
     [
       tenantId,
       id,
@@ -37,6 +38,7 @@ export async function makeClient(
       options.public ?? false,
       options.accessTokenSeconds ?? 3_600,
       at,
+      options.redirectUris ?? [],
     ],
   );
   if (!options.public) await addSecret(server, tenantId, id, secret, hint);

@@ -75,7 +75,11 @@ function securitySchemes(passwordGrant: boolean): Json {
     oauth2: {
       type: "oauth2",
       description: "Fetches an access token here.",
-      flows: { clientCredentials: { tokenUrl, scopes }, ...(passwordGrant ? { password: { tokenUrl, scopes } } : {}) },
+      flows: {
+        clientCredentials: { tokenUrl, scopes },
+        authorizationCode: { authorizationUrl: "/oauth/authorize", tokenUrl, refreshUrl: tokenUrl, scopes },
+        ...(passwordGrant ? { password: { tokenUrl, scopes } } : {}),
+      },
     },
     bearer: { type: "http", scheme: "bearer", description: "An access token or an API key, without the word Bearer." },
     authorizationHeader: {

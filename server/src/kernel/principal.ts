@@ -28,7 +28,7 @@ export type Grant = { permissions: ReadonlySet<Permission>; within: Within };
 
 export type Actor = { kind: "user" | "client" | "key" | "system"; id: string; name: string };
 export type Via = {
-  kind: "key" | "token" | "job" | "link";
+  kind: "key" | "token" | "session" | "job" | "link";
   id: string;
   hint: string | null;
   clientId: string | null;

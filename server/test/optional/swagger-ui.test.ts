@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "node:test";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { startServer } from "../harness.ts";
-import { makeClient } from "../tokens.ts";
+import { makeClient, makeUser } from "../tokens.ts";
 
 const switches = ["gpu", "quic", "background-networking", "component-update", "sync"].map(
   (name) => `--disable-${name}`,
@@ -107,6 +107,23 @@ for (const [name, fields] of Object.entries(schemes)) {
     assert.deepEqual(await page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]"), [0, 0, ""]);
   });
 }
+
+test("53. oauth2 by authorization code: the log-in opens beside the page, and Try it out shows 200", async () => {
+  const user = await makeUser(server, tenant, "ann", "read_only");
+  await open("directory", "#/user/listUsers");
+  await page.getByRole("button", { name: "Authorize", exact: true }).click();
+  const part = page
+    .locator(".modal-ux .auth-container")
+    .filter({ has: page.getByRole("heading", { name: /^oauth2.*authorizationCode/ }) });
+  assert.equal(await part.getByLabel("client_id:").inputValue(), "demarc-docs");
+  const [popup] = await Promise.all([page.waitForEvent("popup"), part.locator("button.authorize").click()]);
+  await popup.getByLabel("User name or e-mail address").fill(user.email);
+  await popup.getByLabel("Password").fill(user.password);
+  await Promise.all([popup.waitForEvent("close"), popup.getByRole("button", { name: "Log in" }).click()]);
+  await part.getByRole("button", { name: "Remove authorization" }).waitFor();
+  await page.locator(".modal-ux .close-modal").click();
+  assert.equal((await tryItOut()).status, "200");
+});
 
 test("DO-2 `Bearer x` typed into bearer shows the 401 that explains it", async () => {
   await open("directory", "#/user/listUsers");

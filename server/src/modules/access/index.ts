@@ -29,6 +29,8 @@ import { mountOAuth } from "./oauth/mount.ts";
 import { pingRoutes } from "./ping/routes.ts";
 import { planRoutes } from "./plan/routes.ts";
 import { principalRoutes } from "./principal/routes.ts";
+import { sessionEnded } from "./session/events.ts";
+import { sessionRoutes } from "./session/routes.ts";
 import { signingKeyRotated } from "./signing-key/events.ts";
 import { signingKeyRoutes } from "./signing-key/routes.ts";
 import { signingKeyJobs } from "./signing-key/tend.ts";
@@ -71,6 +73,7 @@ export const access: Module = {
     ...keyRoutes,
     ...clientRoutes,
     ...userRoutes,
+    ...sessionRoutes,
     ...mfaRoutes,
     ...linkRoutes,
     ...activityRoutes,
@@ -85,6 +88,7 @@ export const access: Module = {
     signingKeyRotated,
     grantRevoked,
     grantReused,
+    sessionEnded,
     ...keyEvents,
     ...clientEvents,
     ...logInEvents,

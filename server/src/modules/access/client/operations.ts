@@ -308,6 +308,7 @@ export async function deleteClient(ctx: Context, clientId: string): Promise<void
     query<{ id: string }>(sql`select id from access."grant" where client_id = ${clientId} and ended_at is null`),
   );
   for (const { id } of grants) await endGrant(ctx, id, "revoked");
+  await ctx.db.run(query(sql`delete from access.consent where client_id = ${clientId}`));
   const client = clientOf(row);
   tell(ctx, clientDeleted as EventKind, client, undefined, [], true);
   record(ctx, "deleted", client, null);

@@ -5,12 +5,13 @@ const loopback = /^(localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 /** https, or http to a loopback address (RFC 8252, section 7.3); no fragment, no credentials, nothing to be guessed. */
 export function redirectFaults(uris: readonly string[]): Fault[] {
   return uris.flatMap((uri, index) => {
-    const message = whatIsWrong(uri);
+    const message = redirectFault(uri);
     return message ? [{ pointer: `/redirectUris/${index}`, rule: "format", message }] : [];
   });
 }
 
-function whatIsWrong(uri: string): string | null {
+/** What is wrong with an address; null: nothing. */
+export function redirectFault(uri: string): string | null {
   // Compared character by character at authorize: what a parser would repair must not be stored.
   if (!/^https?:\/\/[\x21-\x7e]+$/.test(uri) || !URL.canParse(uri)) return "Must be an https address.";
   const url = new URL(uri);

@@ -7,8 +7,8 @@ import { type Fault, Problem, rateLimited, refuse, validationFailed } from "#ker
 import { callerOf } from "../oauth/caller.ts";
 import { OAuthError } from "../oauth/error.ts";
 import { type Form, readForm } from "../oauth/form.ts";
+import { type Field, type FieldFaults, formOf } from "../page/form.ts";
 import { type Html, html, sendPage } from "../page/page.ts";
-import { type Field, type FieldFaults, formOf } from "./form.ts";
 import { linkExpired, linkInvalid } from "./link.ts";
 import { requestPasswordReset, resetRequested } from "./reset.ts";
 import { acceptInvitation, ownerOfLink, resetPassword } from "./set-password.ts";

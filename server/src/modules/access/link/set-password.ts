@@ -48,7 +48,7 @@ async function setByLink(ctx: Context, kind: "invitation" | "reset", given: Link
   const via = { kind: "link", id: link.id, hint: null, clientId: null, grantId: null } as const;
   await door(ctx).as(user.tenantId, { actor, via, grants: [] }, async (tx) => {
     await takeLink(tx, link);
-    await storePassword(tx, user, phc, kind === "reset");
+    await storePassword(tx, user, phc, { tells: kind === "reset" });
     if (kind === "invitation") tellOfInvitation(tx, invitationAccepted, link);
   });
   // Whoever has the mail of the user is the user: what was counted against its names is over.

@@ -7,10 +7,15 @@ import { type Database, hot, query } from "#kernel/db";
 import { OAuthError } from "./error.ts";
 import { decodeFormPart, type Form, invalidRequest } from "./form.ts";
 
-export const grantTypes = ["client_credentials", "password", "refresh_token"] as const;
+export const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code";
+export const grantTypes = [
+  "authorization_code",
+  "client_credentials",
+  "password",
+  "refresh_token",
+  deviceGrant,
+] as const;
 export type GrantType = (typeof grantTypes)[number];
-/** What a client may be registered for: also what other addresses than the token endpoint begin. */
-type Registered = GrantType | "authorization_code" | "urn:ietf:params:oauth:grant-type:device_code";
 
 export type OAuthClient = {
   id: string;
@@ -19,28 +24,36 @@ export type OAuthClient = {
   tenantId: string | null;
   /** It has no secret, so it has proved nothing. */
   public: boolean;
-  grants: readonly Registered[];
+  grants: readonly GrantType[];
   scopes: readonly string[];
+  /** Where answers may be sent; those of built-in clients are known by their names (redirect.ts). */
+  redirectUris: readonly string[];
   accessTokenSeconds: number;
   lastUsedAt: Date | null;
 };
 
-const builtIn = (id: string, name: string, grants: readonly Registered[]): [string, OAuthClient] => [
+const builtIn = (id: string, name: string, grants: readonly GrantType[]): [string, OAuthClient] => [
   id,
-  { id, name, tenantId: null, public: true, grants, scopes: ["*"], accessTokenSeconds: 600, lastUsedAt: null },
+  {
+    id,
+    name,
+    tenantId: null,
+    public: true,
+    grants,
+    scopes: ["*"],
+    redirectUris: [],
+    accessTokenSeconds: 600,
+    lastUsedAt: null,
+  },
 ];
 export const builtInClients: ReadonlyMap<string, OAuthClient> = new Map([
   builtIn("demarc-console", "Demarc console", ["authorization_code"]),
-  builtIn("demarc-cli", "Demarc command line", [
-    "authorization_code",
-    "refresh_token",
-    "urn:ietf:params:oauth:grant-type:device_code",
-  ]),
+  builtIn("demarc-cli", "Demarc command line", ["authorization_code", "refresh_token", deviceGrant]),
   builtIn("demarc-docs", "Demarc documentation", ["authorization_code", "password"]),
   builtIn("demarc-password", "Password grant", ["password"]),
 ]);
 
-const grantsOfKind: Record<"service" | "application", readonly Registered[]> = {
+const grantsOfKind: Record<"service" | "application", readonly GrantType[]> = {
   service: ["client_credentials"],
   application: ["authorization_code", "refresh_token", "password"],
 };
@@ -51,13 +64,15 @@ type Found = {
   kind: "service" | "application";
   name: string;
   scopes: string[];
+  redirectUris: string[];
   public: boolean;
   accessTokenSeconds: number;
   lastUsedAt: Date | null;
   digests: string[];
 };
 const findClient = hot<{ id: string; at: Date }, Found>("oauth_client", ({ id, at }) =>
-  query(sql`select c.id, c.tenant_id as "tenantId", c.kind, c.name, c.scopes, c.public, c.access_token_seconds as "accessTokenSeconds",
+  query(sql`select c.id, c.tenant_id as "tenantId", c.kind, c.name, c.scopes,
+      c.redirect_uris as "redirectUris", c.public, c.access_token_seconds as "accessTokenSeconds",
       c.last_used_at as "lastUsedAt",
       array(select encode(s.digest, 'hex') from access.client_secret s
         where s.client_id = c.id and (s.expires_at is null or s.expires_at > ${at}) order by s.created_at desc limit 2) as digests
@@ -88,6 +103,18 @@ export async function authenticateClient(
   throw (await onWrong()) ?? invalidClient(presented.by === "header");
 }
 
+/** A client by its id alone: at the authorize address it proves nothing, and is known by where answers may go. */
+export async function namedClient(system: Database, id: string, at: Date): Promise<OAuthClient | null> {
+  const own = builtInClients.get(id);
+  if (own) return own;
+  const found = await system.in("").first(findClient({ id, at }));
+  return found ? clientFrom(found) : null;
+}
+
+function clientFrom({ digests: _, kind, ...client }: Found): OAuthClient {
+  return { ...client, grants: grantsOfKind[kind] };
+}
+
 async function provenClient(system: Database, presented: Presented, at: Date): Promise<OAuthClient | null> {
   const { id, secret } = presented;
   const own = builtInClients.get(id);
@@ -98,8 +125,7 @@ async function provenClient(system: Database, presented: Presented, at: Date): P
   const stored = [...(found?.digests ?? []), "", ""].slice(0, 2).map((hex) => Buffer.from(hex.padEnd(64, "0"), "hex"));
   const matches = stored.map((one) => timingSafeEqual(one, digest)).includes(true);
   if (!found || found.public !== (secret === null) || (!found.public && !matches)) return null;
-  const { digests: _, kind, ...client } = found;
-  return { ...client, grants: grantsOfKind[kind] };
+  return clientFrom(found);
 }
 
 function readClient(request: IncomingMessage, form: Form): Presented | null {

@@ -6,6 +6,10 @@ export type OAuthErrorName =
   | "invalid_scope"
   | "unauthorized_client"
   | "unsupported_grant_type"
+  | "authorization_pending"
+  | "slow_down"
+  | "access_denied"
+  | "expired_token"
   | "temporarily_unavailable"
   | "server_error";
 

@@ -8,6 +8,6 @@ export const grantRevoked = event("access", "grant.revoked", {
 });
 export const grantReused = event("access", "grant.reused", {
   permission: "session.read",
-  summary: "A refresh token was used twice, so one of its users is a thief: the grant was ended",
+  summary: "A refresh token or a code was used twice, so one of its users is a thief: the grant was ended",
   resource: Grant,
 });

@@ -15,7 +15,7 @@ const dayMs = 86_400_000;
 const idleMs = 30 * dayMs;
 const longestMs = 90 * dayMs;
 
-type GrantRow = {
+export type GrantRow = {
   tenant_id: string;
   id: string;
   user_id: string;
@@ -36,6 +36,8 @@ type NewGrant = {
   clientId: string;
   scopes: readonly string[];
   authTime: Date;
+  /** The session of the pages that it was opened in; a grant without refresh tokens ends with it. */
+  sessionId?: string;
 };
 
 function mintRefreshToken(): { value: string; digest: Buffer } {
@@ -51,13 +53,13 @@ export async function openGrant(
   refreshable: boolean,
 ): Promise<{ grantId: string; refreshToken: string | null }> {
   const grantId = newId("grt", at.getTime());
-  const { tenantId, userId, clientId, scopes, authTime } = grant;
+  const { tenantId, userId, clientId, scopes, authTime, sessionId = null } = grant;
   const ends = new Date(authTime.getTime() + longestMs);
   const token = refreshable ? mintRefreshToken() : null;
   await db.run(
     query(sql`with made as (
-        insert into access."grant" (tenant_id, id, user_id, client_id, scopes, auth_time, created_at, last_used_at, expires_at)
-        values (${tenantId}, ${grantId}, ${userId}, ${clientId}, ${[...scopes]}, ${authTime}, ${at}, ${at}, ${ends})
+        insert into access."grant" (tenant_id, id, user_id, client_id, scopes, auth_time, created_at, last_used_at, expires_at, session_id)
+        values (${tenantId}, ${grantId}, ${userId}, ${clientId}, ${[...scopes]}, ${authTime}, ${at}, ${at}, ${ends}, ${sessionId})
         returning tenant_id, id, expires_at)
       insert into access.refresh_token (tenant_id, digest, grant_id, created_at, expires_at)
       select tenant_id, ${token?.digest ?? null}, id, ${at}, least(${new Date(at.getTime() + idleMs)}, expires_at) from made
@@ -134,7 +136,7 @@ export async function endGrant(ctx: Context, grantId: string, why: "revoked" | "
   return true;
 }
 
-function shownGrant(grant: GrantRow) {
+export function shownGrant(grant: GrantRow) {
   return {
     id: grant.id,
     tenantId: grant.tenant_id,

@@ -27,9 +27,9 @@ export type Issue = {
   authTime?: Date;
   /**
    * `new`: records what the user allowed the client, and ties the token to it; `refreshable` adds a refresh token.
-   * A grant that exists is named, with the refresh token that replaces the one just used up. None: a token by itself.
+   * A grant that exists is named, with its new refresh token, where it has one. None: a token by itself.
    */
-  grant?: { kind: "new"; refreshable: boolean } | { kind: "existing"; id: string; refreshToken: string };
+  grant?: { kind: "new"; refreshable: boolean } | { kind: "existing"; id: string; refreshToken: string | null };
 };
 
 /** Makes an access token, and a grant with its refresh token where asked for. Whether it may be made is the caller's. */

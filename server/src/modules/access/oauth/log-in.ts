@@ -27,11 +27,9 @@ export function readLoginName(typed: string, tenant: string | undefined): LoginN
   return { tenantCode: code ?? tenant ?? null, name: mark < 0 ? typed : typed.slice(mark + 1) };
 }
 
-type Proof =
-  | { kind: "proved"; user: LoginUser; login: Login; attempt: Try }
-  | { kind: "wrong" }
-  | { kind: "busy" }
-  | { kind: "throttled"; retryAfterSeconds: number };
+/** The password was right; whoever goes on with it settles the try. */
+export type Proved = { kind: "proved"; user: LoginUser; login: Login; attempt: Try };
+type Proof = Proved | { kind: "wrong" } | { kind: "busy" } | { kind: "throttled"; retryAfterSeconds: number };
 
 /**
  * Checks a password. `proved`: it is right and its user may log in; the caller settles `attempt` once it knows whether
@@ -61,7 +59,8 @@ export async function proveByPassword(
     }
     const { nameLockedUntilMs } = await attempt.fail();
     // Aside, because only users that exist have a record: its time would tell them from those that do not.
-    if (user) server.aside(recordFailure(server, request, user, clientId, verdict, nameLockedUntilMs));
+    const reason = verdict === "right" ? "not_current" : "password";
+    if (user) server.aside(recordFailure(server, request, user, clientId, reason, nameLockedUntilMs));
     return { kind: "wrong" };
   } finally {
     if (!settled) await attempt.cancel();
@@ -73,34 +72,26 @@ export async function recordSuccess(
   server: Parts,
   request: FastifyRequest,
   who: Principal,
-  { user, attempt }: Extract<Proof, { kind: "proved" }>,
+  { user, attempt }: Proved,
 ): Promise<void> {
   await attempt.succeed();
   await record(server, request, who, user, "succeeded", who.via.clientId ?? "", null);
 }
 
-async function recordFailure(
+/** An entry for a log-in that nobody has proved to be the user's own. */
+export async function recordFailure(
   server: Parts,
   request: FastifyRequest,
-  user: LoginUser,
+  user: Pick<LoginUser, "id" | "tenantId" | "fullname">,
   clientId: string,
-  verdict: string,
+  reason: string,
   lockedUntilMs: number | null,
 ): Promise<void> {
   const tenant = await server.kernel.gate.tenant(user.tenantId);
   if (!tenant) return;
   // Nobody has proved to be this user: the entry is about it, not by it.
   const stranger = asActor(tenant, { kind: "system", id: "log-in", name: "log-in" }, clientId);
-  await record(
-    server,
-    request,
-    stranger,
-    user,
-    "failed",
-    clientId,
-    verdict === "right" ? "not_current" : "password",
-    lockedUntilMs,
-  );
+  await record(server, request, stranger, user, "failed", clientId, reason, lockedUntilMs);
 }
 
 /**
@@ -111,7 +102,7 @@ export async function record(
   { kernel }: Pick<Parts, "kernel">,
   request: FastifyRequest,
   who: Principal,
-  user: LoginUser,
+  user: Pick<LoginUser, "id" | "tenantId" | "fullname">,
   action: "succeeded" | "failed",
   clientId: string,
   reason: string | null,
@@ -151,7 +142,7 @@ async function userOf(kernel: Kernel, { tenantCode, name }: LoginName): Promise<
   return tenant?.code === tenantCode ? findLogin(kernel.system.in(""), tenant.id, name, at) : null;
 }
 
-function loginOf(db: Db, userId: string): Promise<Login | undefined> {
+export function loginOf(db: Db, userId: string): Promise<Login | undefined> {
   return db.first(access.selectFrom("access.login").selectAll().where("user_id", "=", userId));
 }
 
@@ -168,7 +159,7 @@ async function rehash(kernel: Kernel, login: Login, password: string): Promise<v
 }
 
 /** What the guard counts by: the name as `directory` compares names, with its tenant where one is given. */
-function guardedName(typed: LoginName | null): string {
+export function guardedName(typed: LoginName | null): string {
   const text = typed ? (typed.tenantCode === null ? typed.name : `${typed.tenantCode}/${typed.name}`) : "/";
   return fold(text);
 }

@@ -2,6 +2,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Kernel } from "#kernel/kernel";
 import { notFound, Problem, rateLimited, refuse, versionUnknown } from "#kernel/problem";
+import { mountPages } from "../page/mount.ts";
+import { answerDeviceAuthorization } from "./device.ts";
 import { OAuthError } from "./error.ts";
 import { type Form, readForm } from "./form.ts";
 import { answerIntrospection } from "./introspect.ts";
@@ -24,6 +26,7 @@ const endpoints: readonly Endpoint[] = [
   { name: "token", json: true, answer: answerToken },
   { name: "revoke", json: false, answer: answerRevocation },
   { name: "introspect", json: false, answer: answerIntrospection },
+  { name: "device_authorization", json: false, answer: answerDeviceAuthorization },
 ];
 
 export function mountOAuth(http: FastifyInstance, kernel: Kernel): void {
@@ -47,9 +50,12 @@ export function mountOAuth(http: FastifyInstance, kernel: Kernel): void {
           return answer === undefined ? reply.send() : sendJson(reply, answer);
         });
         http.route({ method: otherVerbs, url, handler: refuseVerb });
+        http.options(url, answerPreflight);
       }
     }
   }
+
+  void http.register(async (scope) => mountPages(scope, server));
 
   const jwks = async (request: FastifyRequest, reply: FastifyReply) => {
     await passOpen(kernel, request);
@@ -76,6 +82,20 @@ function resolveLabel(kernel: Kernel, request: FastifyRequest): void {
   if (!resolved) throw refuse(versionUnknown);
   request.visit.label = label;
   request.visit.version = resolved.version;
+}
+
+/** Of an origin that is listed, the kernel has set the header that allows it; any other's browser refuses. */
+function answerPreflight(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { origin, "access-control-request-method": asked } = request.headers;
+  if (origin === undefined || asked === undefined) return refuseVerb();
+  if (reply.hasHeader("access-control-allow-origin")) {
+    reply.headers({
+      "access-control-allow-methods": "POST",
+      "access-control-allow-headers": "Authorization, Content-Type",
+      "access-control-max-age": "7200",
+    });
+  }
+  return reply.code(204).send();
 }
 
 function refuseVerb(): never {

@@ -1,7 +1,6 @@
 /** The password grant: for tenants that switched it on, and callers that can hold a password but show no page. */
 import type { FastifyRequest } from "fastify";
-import type { AuthPolicy } from "../tables.ts";
-import { access } from "../tables.ts";
+import { readAuthPolicy } from "../tenant/auth-policy.ts";
 import { asActor } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { comeAgain, OAuthError } from "./error.ts";
@@ -51,7 +50,7 @@ export async function passwordGrant(
         code: "password_grant_disabled",
       });
     }
-    if (proof.login.mfa_enabled || (await policyOf(server, user.tenantId)).mfa === "required") {
+    if (proof.login.mfa_enabled || (await readAuthPolicy(kernel.system.in(""), user.tenantId)).mfa === "required") {
       throw new OAuthError(
         "invalid_grant",
         "This user needs a second factor: log in by authorization code or device code, or use a personal key.",
@@ -81,11 +80,4 @@ export async function passwordGrant(
     lifetimeSeconds,
     authTime: kernel.now(),
   });
-}
-
-async function policyOf({ kernel }: AuthorizationServer, tenantId: string): Promise<AuthPolicy> {
-  const row = await kernel.system
-    .in("")
-    .first(access.selectFrom("access.tenant").select("auth_policy").where("id", "=", tenantId));
-  return row!.auth_policy;
 }

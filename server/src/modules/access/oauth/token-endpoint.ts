@@ -1,7 +1,9 @@
 /** The token endpoint. Order of checks: form, client, grant type, scope, grant; nothing later is looked at once one fails. */
 import type { FastifyRequest } from "fastify";
 import { asActor } from "./caller.ts";
-import { type GrantType, grantTypes, type OAuthClient } from "./client.ts";
+import { deviceGrant, type GrantType, grantTypes, type OAuthClient } from "./client.ts";
+import { codeGrant } from "./code-grant.ts";
+import { deviceCodeGrant } from "./device-grant.ts";
 import { OAuthError } from "./error.ts";
 import { type Form, invalidRequest } from "./form.ts";
 import { issueTokens, type TokenReply } from "./issue.ts";
@@ -32,6 +34,8 @@ export async function answerToken(
   await requireClientsTenant(server, client);
   if (type === "client_credentials") return clientCredentials(server, request, client, scopes);
   if (type === "password") return passwordGrant(server, request, client, form, scopes);
+  if (type === "authorization_code") return codeGrant(server, request, client, form);
+  if (type === deviceGrant) return deviceCodeGrant(server, request, client, form);
   return refreshGrant(server, request, client, form);
 }
 

@@ -22,6 +22,7 @@ function partOf(value: Part): string {
 }
 
 const style = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
+html{background:#fff;color:#1b1b1b}
 body{margin:0;display:grid;justify-items:center}
 main{width:min(26rem,calc(100% - 2rem));padding:3rem 0}
 .maker{font-weight:600;margin:0 0 2rem}
@@ -35,7 +36,7 @@ button.quiet{background:none;color:inherit;border-color:#767676}
 .fault{border-left:.3rem solid #b3261e;padding:.25rem .75rem;margin:1rem 0}
 code{font-size:1.05em;overflow-wrap:anywhere}
 svg.code{width:12rem;height:12rem;background:#fff;padding:.5rem}
-@media (prefers-color-scheme:dark){a{color:#8ab8ee}button{background:#8ab8ee;border-color:#8ab8ee;color:#10202f}button.quiet{color:inherit}}`;
+@media (prefers-color-scheme:dark){html{background:#141414;color:#f0f0f0}a{color:#8ab8ee}button{background:#8ab8ee;border-color:#8ab8ee;color:#10202f}button.quiet{color:inherit}}`;
 const styleSource = `'sha256-${hash("sha256", style, "base64")}'`;
 
 /**

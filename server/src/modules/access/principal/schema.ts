@@ -20,7 +20,7 @@ export const CallingPrincipal = object(
     tenant: Place,
     actingTenant: Place,
     via: object({
-      kind: oneOf(["key", "token", "job", "link"]),
+      kind: oneOf(["key", "token", "session", "job", "link"]),
       id: Type.String(),
       hint: nullable(Type.String({ description: "Public start of the key." })),
       clientId: nullable(Type.String()),

@@ -2,15 +2,22 @@
 import { sql } from "kysely";
 import { changesOf } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
+import type { Db } from "#kernel/db";
 import { requireMatch } from "#kernel/match";
 import { authPolicyUpdated } from "../events.ts";
 import { requireRecentLogIn } from "../step-up.ts";
-import { access } from "../tables.ts";
+import { access, type AuthPolicy as Rules } from "../tables.ts";
 import { itemOf } from "./operations.ts";
 import { findTenant, type TenantFound } from "./rows.ts";
 import { AuthPolicy, type AuthPolicyChange } from "./schema.ts";
 
 const fields = ["mfa", "sessionIdleMinutes", "sessionMaxHours", "selfServiceKeys"];
+
+/** The rules that a log-in goes by. `db` must see the tenant. */
+export async function readAuthPolicy(db: Db, tenantId: string): Promise<Rules> {
+  const row = await db.first(access.selectFrom("access.tenant").select("auth_policy").where("id", "=", tenantId));
+  return row!.auth_policy;
+}
 
 export async function getAuthPolicy(ctx: Context, tenantId: string): Promise<AuthPolicy> {
   return shown(await findTenant(ctx, tenantId, "tenant.read"));

@@ -5,11 +5,12 @@ import { query } from "#kernel/db";
 import { keysOfEndedUser } from "../key/ended-user.ts";
 import { endLinks } from "../link/link.ts";
 import { denyTokens } from "../oauth/deny-list.ts";
+import { endSessionsOf } from "../session/store.ts";
 
 /**
  * Ends every credential of a user that is deactivated, deleted or loses its log-in, in the transaction of that change:
- * its tokens, grants and links end, its personal keys are deleted, and keys that it answers for are disabled (`owner_gone`)
- * until somebody else does. Coming back revives none of them. Routes that call it declare `endedUserEvents`.
+ * its sessions, tokens, grants and links end, its personal keys are deleted, and keys that it answers for are
+ * disabled (`owner_gone`) until somebody else does. Coming back revives none of them. Routes that call it declare `endedUserEvents`.
  */
 export async function endLogIn(ctx: Context, user: { tenantId: string; id: string }): Promise<void> {
   await endTokens(ctx, user);
@@ -17,9 +18,17 @@ export async function endLogIn(ctx: Context, user: { tenantId: string; id: strin
   await keysOfEndedUser(ctx, user.id);
 }
 
-/** Ends a user's access and refresh tokens, and no keys: for a block, and for a changed password. */
-export async function endTokens(ctx: Context, user: { tenantId: string; id: string }): Promise<void> {
+/**
+ * Ends a user's sessions, access and refresh tokens, and no keys: for a block, and for a changed password.
+ * `keptSessionId`: the one in which the password is being changed.
+ */
+export async function endTokens(
+  ctx: Context,
+  user: { tenantId: string; id: string },
+  keptSessionId: string | null = null,
+): Promise<void> {
   await Promise.all([
+    endSessionsOf(ctx.db, user.id, ctx.now, "log_in_ended", keptSessionId),
     ctx.db.run(
       query(sql`update access."grant" set ended_at = ${ctx.now}, ended_reason = 'log_in_ended'
         where user_id = ${user.id} and ended_at is null`),
@@ -36,5 +45,6 @@ export async function forgetUser(ctx: Context, userId: string): Promise<void> {
     ctx.db.run(query(sql`delete from access.login where user_id = ${userId}`)),
     ctx.db.run(query(sql`delete from access.totp where user_id = ${userId}`)),
     ctx.db.run(query(sql`delete from access.recovery_code where user_id = ${userId}`)),
+    ctx.db.run(query(sql`delete from access.consent where user_id = ${userId}`)),
   ]);
 }

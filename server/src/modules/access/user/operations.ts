@@ -65,14 +65,23 @@ export async function changePassword(ctx: Context, { current, new: chosen }: Pas
   });
 }
 
-/**
- * Stores a password that its owner chose: tokens end, and so do links that would set another one. `tells`: as
- * `password.changed`; a first password is told by its invitation.
- */
-export async function storePassword(ctx: Context, user: Owner, phc: string, tells = true): Promise<void> {
+type PasswordStored = {
+  /** As `password.changed`; a first password is told by its invitation. */
+  tells?: boolean;
+  /** The log-in in which the password was chosen goes on. */
+  keptSessionId?: string;
+};
+
+/** Stores a password that its owner chose: sessions and tokens end, and so do links that would set another one. */
+export async function storePassword(
+  ctx: Context,
+  user: Owner,
+  phc: string,
+  { tells = true, keptSessionId }: PasswordStored = {},
+): Promise<void> {
   const old = (await readLogIn(ctx.db, user.id))?.password_changed_at?.toISOString() ?? null;
   const row = await setPassword(ctx, user.id, phc, user.id);
-  await endTokens(ctx, user);
+  await endTokens(ctx, user, keptSessionId);
   await endLinks(ctx, user.id);
   if (tells) tellOfLogIn(ctx, passwordChanged, row, "passwordChangedAt", old);
   record(ctx, user, "password_changed", { field: "password", old: "***", new: "***" });

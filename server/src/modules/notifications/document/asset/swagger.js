@@ -11,13 +11,15 @@ addEventListener("load", () => {
     if (event.target.closest(".auth-wrapper > .authorize"))
       requestAnimationFrame(() => document.querySelector(".modal-ux input")?.focus());
   });
-  SwaggerUIBundle({
+  const ui = SwaggerUIBundle({
     url: picker.value,
     dom_id: "#swagger",
     deepLinking: true,
     displayRequestDuration: true,
     filter: true,
+    oauth2RedirectUrl: `${location.origin}/docs/asset/oauth2-redirect.html`,
     persistAuthorization: false,
     validatorUrl: null,
   });
+  ui.initOAuth({ clientId: "demarc-docs", usePkceWithAuthorizationCodeGrant: true });
 });
