@@ -23,6 +23,7 @@ import {
   createAddressAlarm,
   createGate,
   createLastUse,
+  createSealer,
   createTokenCheck,
   createWrongCredentialLimiter,
   ensureRoot,
@@ -98,6 +99,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
     activity,
+    sealer: createSealer(system, log),
     modules: parts.modules ?? modules,
     gate,
     guard: createAddressGuard({ allow: settings.outboundAllow }),
@@ -126,6 +128,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await alarm.stop();
       await throttle.stop();
       await activity.stop();
+      await base.sealer.stop();
       await processes.stop();
       await listener.stop();
       await Promise.all([db.close(), system.close()]);

@@ -95,6 +95,10 @@ export const settings = {
   DEMARC_OAUTH_PASSWORD_GRANT: onOff("Whether tenants may be given the OAuth password grant.", "on"),
   DEMARC_OAUTH_ALG: choice("Algorithm that signs access tokens.", ["RS256", "ES256"], "RS256"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
+  DEMARC_AUDIT_MONTHS: integer("Whole months that the audit trail is kept.", 24, 24, 120),
+  DEMARC_AUDIT_HEADS_FILE: text(
+    "File to which the signed heads of the audit trail are appended, one JSON object a line.",
+  ),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_BETA: onOff("Whether the label `beta` exists.", "on"),
 } as const satisfies Record<string, Setting<unknown>>;

@@ -1,5 +1,6 @@
 /** The process: configuration, database, server, demo, drain on a signal. */
 import { mkdirSync } from "node:fs";
+import { resolve } from "node:path";
 import pino from "pino";
 import { buildApp } from "./app.ts";
 import { type Config, ConfigError, readConfig, release } from "./config.ts";
@@ -24,6 +25,8 @@ function settingsOf(config: Config, port: number): Settings {
     passwordGrant: config.OAUTH_PASSWORD_GRANT,
     oauthAlgorithm: config.OAUTH_ALG,
     activityDays: config.ACTIVITY_DAYS,
+    auditMonths: config.AUDIT_MONTHS,
+    auditHeadsFile: config.AUDIT_HEADS_FILE && resolve(config.AUDIT_HEADS_FILE),
     requestSeconds: config.REQUEST_SECONDS,
   };
 }

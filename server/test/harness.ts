@@ -63,6 +63,8 @@ export async function startServer(options: Options = {}) {
     passwordGrant: true,
     oauthAlgorithm: "RS256",
     activityDays: 30,
+    auditMonths: 24,
+    auditHeadsFile: "",
     requestSeconds: 30,
     ...options.settings,
   };

@@ -114,6 +114,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   let raised: Promise<Raised> | undefined;
   let wakes = false;
+  let records = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
     raised = undefined;
     const stored = await around?.before(tx);
@@ -131,10 +132,12 @@ export async function inTransaction<T>(
     // Last, because it locks a row that all such changes share.
     if (gathered.forget) raised = kernel.processes.raise(tx);
     wakes = gathered.wakes;
+    records = gathered.changes.length > 0;
     return value;
   });
   if (raised) await kernel.processes.spread(await raised);
   if (wakes) kernel.operations.wake();
+  if (records) kernel.sealer.wake();
   return result;
 }
 
