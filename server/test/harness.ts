@@ -115,7 +115,7 @@ export async function startServer(options: Options = {}) {
       redirect: "manual",
     });
     const text = await response.text();
-    const isJson = /json/.test(response.headers.get("content-type") ?? "");
+    const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "");
     const answer: Answer = {
       status: response.status,
       headers: response.headers,
