@@ -4,7 +4,6 @@
  */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
 import { createReadStream, readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { canonicalJson } from "./canonical-json.ts";
 
 export type Trouble = "edited" | "missing" | "reordered" | "inserted" | "truncated" | "head_signature";
@@ -40,18 +39,27 @@ function read(file: string): string {
   }
 }
 
-async function* entriesOf(file: string): AsyncGenerator<Entry> {
-  const input = createReadStream(file, "utf8");
-  let count = 0;
+/** Ends a line at U+000A alone: `node:readline` would also do so at U+2028, which names may hold. */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  let rest = "";
   try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-      count++;
-      if (line.trim() !== "") yield entryOf(line.trim(), `${file}, line ${count},`);
+    for await (const chunk of createReadStream(file, "utf8")) {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop()!;
+      yield* lines;
     }
   } catch (error) {
-    throw error instanceof UnusableInput ? error : new UnusableInput((error as Error).message);
-  } finally {
-    input.destroy();
+    throw new UnusableInput((error as Error).message);
+  }
+  yield rest;
+}
+
+async function* entriesOf(file: string): AsyncGenerator<Entry> {
+  let count = 0;
+  for await (const line of linesOf(file)) {
+    count++;
+    const text = line.trim();
+    if (text !== "") yield entryOf(text, `${file}, line ${count},`);
   }
 }
 
@@ -145,9 +153,9 @@ export async function verifyChain(files: { chain: string; heads: readonly string
   const heads = allHeads.filter((head) => head.tenantId === tenantId).sort((a, b) => a.seq - b.seq);
   if (heads.length === 0)
     throw new UnusableInput(`No head is of the chain's tenant ${tenantId}: there is nothing to hold it against.`);
-  const forged = heads.find((head) => !isSigned(head, keys));
-  const good = heads.filter((head) => isSigned(head, keys));
-  const chain = await walk(files.chain, tenantId, good);
+  const signed = new Set(heads.filter((head) => isSigned(head, keys)));
+  const forged = heads.find((head) => !signed.has(head));
+  const chain = await walk(files.chain, tenantId, [...signed]);
   if (forged && (chain.sound || forged.seq < chain.seq))
     return fault(
       tenantId,

@@ -33,8 +33,9 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-  else if (error instanceof UnusableInput) {
-    console.error(error.message);
+  else {
+    // Whatever keeps the command from its work must not look like a verdict.
+    console.error(error instanceof UnusableInput ? error.message : error);
     process.exitCode = 2;
-  } else throw error;
+  }
 }

@@ -18,15 +18,24 @@ type Outcome = "done" | "more" | "waits";
 type Edge = { locked: boolean; settled: string; low: string; high: string; waiting: boolean };
 
 /**
- * `low`: every older transaction has ended, so no entry of one can appear any more. An entry of a transaction from `high`
- * on is from another life of the database (a dump brought its number along): it is as settled as can be.
+ * `low`: every older transaction of this database has ended, so no entry of one can appear any more. One of another
+ * database of the cluster, which may run for hours, is left out only if its lock proves it to be one: a transaction has
+ * its number before its lock. An entry of a transaction from `high` on is from another life of the database (a dump
+ * brought its number along): it is as settled as can be.
  */
 const findEdge = hot<object, Edge>("audit_edge", () =>
-  query(sql`select pg_try_advisory_xact_lock(7301946030) as locked, e.settled::text, e.low::text, e.high::text,
-      exists (select from access.audit a where a.txid >= e.low and a.txid < e.high
+  query(sql`with now as materialized (select pg_current_snapshot() as shot),
+    edge as materialized (select settled, pg_snapshot_xmax(shot) as high, coalesce(
+        (select x from pg_snapshot_xip(shot) x where not exists (
+          select from pg_locks l join pg_stat_activity b on b.pid = l.pid
+          where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted and l.transactionid = x::xid
+            and b.datid <> (select oid from pg_database where datname = current_database()))
+        order by x limit 1), pg_snapshot_xmax(shot)) as low
+      from now, access.audit_sealer)
+    select pg_try_advisory_xact_lock(7301946030) as locked, settled::text, low::text, high::text,
+      exists (select from access.audit a where a.txid >= low and a.txid < high
         and not exists (select from access.audit_seal s where s.tenant_id = a.tenant_id and s.position = a.position)) as waiting
-    from (select settled, pg_snapshot_xmin(x) as low, pg_snapshot_xmax(x) as high
-      from access.audit_sealer, pg_current_snapshot() x) e`),
+    from edge`),
 );
 
 type Unsealed = Omit<AuditRow, "seq" | "prev_hash" | "hash"> & { txid: string };
