@@ -29,13 +29,26 @@ audit
       console.log(`The last ${to - provenTo} came after the newest of these heads, which does not cover them.`);
   });
 
+const secrets = program.command("secrets").description("The keys under which secrets are stored.");
+secrets
+  .command("status")
+  .description("Count data keys per master key, and show which keys the running servers hold.")
+  .option("--json", "answer in JSON")
+  .action(async ({ json }: { json?: true }) => (await import("./secrets.ts")).showStatus(json === true));
+secrets
+  .command("rotate")
+  .description("Wrap all data keys under the first master key.")
+  .option("--data", "also make new data keys, and seal every stored secret anew")
+  .action(async ({ data }: { data?: true }) => (await import("./secrets.ts")).rotate(data === true));
+
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else {
     // Whatever keeps the command from its work must not look like a verdict.
-    console.error(error instanceof UnusableInput ? error.message : error);
+    const isExpected = error instanceof UnusableInput || (error as Error).name === "Refusal";
+    console.error(isExpected ? (error as Error).message : error);
     process.exitCode = 2;
   }
 }

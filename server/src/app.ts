@@ -11,7 +11,9 @@ import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
+import { dataKeysRenewed } from "./kernel/key-rotation.ts";
 import { openListener } from "./kernel/listener.ts";
+import { type MasterKeyWatch, watchMasterKeys } from "./kernel/master-key-watch.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createAddressGuard } from "./kernel/outbound-guard.ts";
 import { joinProcesses } from "./kernel/processes.ts";
@@ -41,6 +43,8 @@ export type AppParts = {
   databaseUrl: string;
   pool: number;
   masterKeys: MasterKeys;
+  /** Reads them again, from where they may have changed. */
+  rereadMasterKeys?: () => MasterKeys;
   log: Logger;
   now?: () => Date;
   /** Tests plant modules and versions of their own. */
@@ -50,7 +54,13 @@ export type AppParts = {
   betaEnabled?: boolean;
 };
 
-export type App = { kernel: Kernel; http: FastifyInstance; rootId: string; close(): Promise<void> };
+export type App = {
+  kernel: Kernel;
+  http: FastifyInstance;
+  rootId: string;
+  masterKeyWatch: MasterKeyWatch;
+  close(): Promise<void>;
+};
 
 /** Builds a server on a migrated database; the caller listens. `close` drains: calls under way are answered first. */
 export async function buildApp(parts: AppParts): Promise<App> {
@@ -59,14 +69,17 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
   const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
+  const masterKeyWatch = watchMasterKeys(parts.rereadMasterKeys ?? (() => parts.masterKeys), secrets, log);
   const listener = await openListener({ url: parts.databaseUrl, log });
   const processes = await joinProcesses({
     listener,
     system,
     log,
     release: settings.release,
-    masterKids: () => [...parts.masterKeys.keys.keys()],
+    masterKids: secrets.masterKids,
   });
+  await listener.listen(dataKeysRenewed, secrets.forgetSealingKeys);
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
@@ -120,7 +133,9 @@ export async function buildApp(parts: AppParts): Promise<App> {
     kernel,
     http,
     rootId,
+    masterKeyWatch,
     async close() {
+      masterKeyWatch.stop();
       await http.close();
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();

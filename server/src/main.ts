@@ -9,7 +9,7 @@ import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/
 import { startJobs } from "./kernel/jobs.ts";
 import type { Settings } from "./kernel/kernel.ts";
 import { createNamedDatabase, MigrationError, migrate } from "./kernel/migrate.ts";
-import { loadMasterKeys, MasterKeyError } from "./kernel/secrets.ts";
+import { loadMasterKeys, MasterKeyError, rereadMasterKeys } from "./kernel/secrets.ts";
 import { takeStartLock } from "./start-lock.ts";
 
 function settingsOf(config: Config, port: number): Settings {
@@ -40,13 +40,14 @@ async function main(): Promise<void> {
   );
   // Lines wait for a block's worth of others, but not while nothing else happens.
   setInterval(() => log.flush(), 1_000).unref();
-  const masterKeys = loadMasterKeys({
+  const keySource = {
     file: config.MASTER_KEY_FILE || undefined,
     inline: config.MASTER_KEYS || undefined,
     production: config.ENV === "production",
     dataDir: config.DATA_DIR,
-    warn: (message) => log.warn(message),
-  });
+    warn: (message: string) => log.warn(message),
+  };
+  const masterKeys = loadMasterKeys(keySource);
   const embedded = config.DATABASE_URL
     ? null
     : await startEmbeddedPostgres({
@@ -74,6 +75,7 @@ async function main(): Promise<void> {
     databaseUrl,
     pool: config.DATABASE_POOL,
     masterKeys,
+    rereadMasterKeys: () => rereadMasterKeys(keySource),
     log,
     betaEnabled: config.BETA,
   });
@@ -94,6 +96,7 @@ async function main(): Promise<void> {
     log.flush();
     process.exit(0);
   }
+  process.on("SIGHUP", () => void app.masterKeyWatch.reread());
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 }

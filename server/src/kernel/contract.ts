@@ -10,6 +10,7 @@ import type { Documents } from "./documents.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
 import type { Settings } from "./kernel.ts";
+import type { SealedColumn } from "./key-rotation.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { LaneName, Principal } from "./principal.ts";
@@ -177,6 +178,8 @@ export type Module = {
   events?: readonly EventKind[];
   operations?: readonly OperationKind[];
   jobs?: readonly JobKind[];
+  /** Every column of this module's tables that holds values of Context.secrets. */
+  sealed?: readonly SealedColumn[];
   /** Nodes of this module that an assignment may be limited to (access, section 3); see Context.findNodes. */
   nodes?: {
     kinds: readonly string[];

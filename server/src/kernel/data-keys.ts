@@ -2,7 +2,8 @@ import { sql } from "kysely";
 import { type Database, query } from "./db.ts";
 import type { CheckValue, DataKeyStore, KeyPurpose, WrappedKey } from "./secrets.ts";
 
-const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
+/** A row of kernel.data_key as a WrappedKey. */
+export const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
 
 /** The channel that names a tenant whose data keys were destroyed. */
 export const dataKeysDestroyed = "demarc_data_keys";

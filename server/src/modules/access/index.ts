@@ -83,6 +83,10 @@ export const access: Module = {
     auditHeadSigned,
   ],
   jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...auditJobs],
+  sealed: [
+    { table: "access.signing_key", column: "private_sealed", rowId: "kid" },
+    { table: "access.audit_key", column: "private_sealed", rowId: "kid" },
+  ],
   async mount(http, kernel) {
     await http.register(async (scope) => mountOAuth(scope, kernel));
     mountAuditKeys(http, kernel);
