@@ -31,7 +31,7 @@ type Ask = {
 
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
-type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled">> & {
+type Options = Partial<Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled" | "log">> & {
   settings?: Partial<Settings>;
   /** Another server on the database, and under the master keys, of one that runs or has run. */
   beside?: { databaseUrl: string; masterKeys: MasterKeys };
@@ -73,7 +73,7 @@ export async function startServer(options: Options = {}) {
     databaseUrl,
     pool: 8,
     masterKeys,
-    log: pino({ level: process.env.DEMARC_TEST_LOG ?? "fatal" }),
+    log: options.log ?? pino({ level: process.env.DEMARC_TEST_LOG ?? "fatal" }),
     now: () => new Date(clock.at),
     modules: options.modules,
     versions: options.versions,
