@@ -1,6 +1,6 @@
 /** `demarc secrets`: beside a running server, on its database and with its settings. The one command made of server parts. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { modules } from "../server/src/app.ts";
 import { ConfigError, readConfig } from "../server/src/config.ts";
@@ -15,6 +15,7 @@ import {
   rewrapDataKeys,
   sealedColumns,
 } from "../server/src/kernel/key-rotation.ts";
+import { Problem } from "../server/src/kernel/problem.ts";
 import { createSecrets, MasterKeyError, rereadMasterKeys, type Secrets } from "../server/src/kernel/secrets.ts";
 
 /** The command cannot be done as things stand; the message is for the operator. */
@@ -27,8 +28,10 @@ type Config = ReturnType<typeof readConfig>;
 /** The embedded database of a running server: where its socket is stands in the cluster's postmaster.pid. */
 function embeddedUrl(dataDir: string): string {
   try {
-    const [, , , port, socket] = readFileSync(join(dataDir, "postgres", "postmaster.pid"), "utf8").split("\n");
-    return `postgres://${superuser}@${encodeURIComponent(socket!)}:${port}/demarc`;
+    const cluster = join(dataDir, "postgres");
+    const [, , , port, socket] = readFileSync(join(cluster, "postmaster.pid"), "utf8").split("\n");
+    // The socket's directory stands there as the server knows it: seen from the cluster.
+    return `postgres://${superuser}@${encodeURIComponent(resolve(cluster, socket!))}:${port}/demarc`;
   } catch {
     throw new Refusal(
       `No server runs on ${dataDir}: start it, or set DEMARC_DATA_DIR or DEMARC_DATABASE_URL as it has them.`,
@@ -48,6 +51,10 @@ async function onDatabase(part: (system: Database, config: Config) => Promise<vo
     }
   } catch (error) {
     if (error instanceof ConfigError || error instanceof MasterKeyError) throw new Refusal(error.message);
+    if (error instanceof Problem) throw new Refusal("The database cannot be reached, or is not at hand at the moment.");
+    const code = (error as { code?: string }).code;
+    if (code === "42P01" || code === "3D000")
+      throw new Refusal("The database is not one of Demarc, or of an older release.");
     throw error;
   }
 }

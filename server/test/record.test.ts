@@ -54,7 +54,7 @@ test("74. a key in a path is nowhere in log or database, whether the call succee
   assert.equal((await server.get(`${address}?api_key=${secret}`)).status, 401);
   steering.fails = true;
   const failed = await fetch(server.url + address, { headers: { "x-api-key": key } });
-  assert.deepEqual([failed.status, (await failed.json()).code], [500, "internal_error"]);
+  assert.deepEqual([failed.status, ((await failed.json()) as { code: string }).code], [500, "internal_error"]);
   await server.kernel.activity.flush();
   const lines = await server.sql("select route, status from access.activity where operation_id = 'getIntake'");
   assert.ok(lines.length >= 4);
