@@ -210,7 +210,15 @@ async function walk(chain: string, tenantId: string, heads: readonly Head[]): Pr
       "truncated",
       `The chain ends at ${end.seq}, but its head at ${provenTo} was signed.`,
     );
-  return { sound: true, tenantId, from: from || end.seq + 1, to: end.seq, entries, heads: heads.length, provenTo };
+  return {
+    sound: true,
+    tenantId,
+    from: from || end.seq + 1,
+    to: end.seq,
+    entries,
+    heads: new Set(heads.map(({ signature }) => signature)).size,
+    provenTo,
+  };
 }
 
 type Broken = { entry: Entry; last: { seq: number; hash: string }; from: number; isProven: boolean };

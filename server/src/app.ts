@@ -5,13 +5,12 @@ import { createActivity } from "./kernel/activity.ts";
 import { countingKey } from "./kernel/address.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
-import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
+import { createDataKeyStore, dataKeysChanged } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
-import { dataKeysRenewed } from "./kernel/key-rotation.ts";
 import { openListener } from "./kernel/listener.ts";
 import { type MasterKeyWatch, watchMasterKeys } from "./kernel/master-key-watch.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
@@ -79,7 +78,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     release: settings.release,
     masterKids: secrets.masterKids,
   });
-  await listener.listen(dataKeysRenewed, secrets.forgetSealingKeys);
+  await listener.listen(dataKeysChanged, (tenantId) => secrets.forget(tenantId ?? undefined));
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const throttle = createThrottle({ system, now, log, onQuota: (news) => void tellQuota(kernel, news) });
@@ -98,8 +97,6 @@ export async function buildApp(parts: AppParts): Promise<App> {
   processes.onForget(gate.forget);
   // What was taken away may be the keys that signed, with new ones in their place.
   processes.onForget(verificationKeys(system).expectNew);
-  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
-  await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
   const base: Omit<Kernel, "operations" | "documents"> = {
     settings,
     now,

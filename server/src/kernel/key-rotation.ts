@@ -5,15 +5,12 @@
  */
 import { sql } from "kysely";
 import type { Module } from "./contract.ts";
-import { columns as dataKeyColumns } from "./data-keys.ts";
+import { columns as dataKeyColumns, dataKeysChanged } from "./data-keys.ts";
 import { type Database, query } from "./db.ts";
 import { SealedValueError, type Secrets, type WrappedKey } from "./secrets.ts";
 
 /** A column of sealed values, as its module states it. `rowId`: SQL for the row's id in the place that values are bound to. */
 export type SealedColumn = { table: string; column: string; rowId: string };
-
-/** Processes that hear this drop the data keys that they seal with, and ask which ones are active. */
-export const dataKeysRenewed = "demarc_data_keys";
 
 const batchSize = 500;
 
@@ -79,8 +76,10 @@ export async function renewDataKeys(system: Database, secrets: Secrets): Promise
   const tenants = await system
     .in("")
     .rows(query<{ id: string }>(sql`select tenant_id as id from kernel.data_key where purpose = 'seal' and active`));
-  for (const { id } of tenants) await secrets.renewKey(id);
-  await system.in("").run(query(sql`select pg_notify(${dataKeysRenewed}, '')`));
+  for (const { id } of tenants) {
+    await secrets.renewKey(id);
+    await system.in("").run(query(sql`select pg_notify(${dataKeysChanged}, ${id})`));
+  }
   return tenants.length;
 }
 

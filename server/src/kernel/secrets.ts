@@ -92,11 +92,9 @@ export type Secrets = {
   masterKids(): string[];
   /** Replaces the data key that a tenant seals with; older values open as before. */
   renewKey(tenantId: string): Promise<void>;
-  /** Asks, at the next seal of each tenant, which data key is active now. */
-  forgetSealingKeys(): void;
   /** Destroys all data keys of a tenant for good. */
   destroyKeys(tenantId: string): Promise<void>;
-  /** Drops a tenant's keys from memory, or those of all, after another process destroyed them. */
+  /** Drops a tenant's keys from memory, or those of all, after another process destroyed or replaced them. */
   forget(tenantId?: string): void;
 };
 
@@ -235,9 +233,9 @@ export async function createSecrets(
     ],
     async renewKey(tenantId) {
       const active = await store.active(tenantId, "seal");
-      sealingKeys.set(tenantId, makeSealingKey(tenantId, active?.id ?? null));
+      const next = await makeSealingKey(tenantId, active?.id ?? null);
+      sealingKeys.set(tenantId, Promise.resolve(next));
     },
-    forgetSealingKeys: () => sealingKeys.clear(),
     async destroyKeys(tenantId) {
       await store.destroyAll(tenantId);
       forget(tenantId);
