@@ -13,6 +13,7 @@ import type { Score } from "./figures.ts";
 import { measureCreate, measureGet } from "./hot-calls.ts";
 import { measureLists } from "./lists.ts";
 import { describeMachine } from "./machine.ts";
+import { measureSealing } from "./sealing.ts";
 import { newWatch, seed } from "./seed.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
 
@@ -55,6 +56,8 @@ try {
   const bulk = await measureBulk(demarc, seeded, pace.bulks);
   console.log("\n(d) atomic bulk");
   console.table([bulk]);
+  const sealing = await measureSealing({ demarc, seeded, rounds: pace.rounds, seconds: pace.seconds });
+  show("(f) POST /v1/watch with and without the sealing of the audit chain", sealing);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
   const starts = await measureStarts(pace.starts);
@@ -62,7 +65,7 @@ try {
   console.table([starts]);
   console.log("\ndurability", durability, "\nmachine", describeMachine());
   if (options.json) {
-    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, starts };
+    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, sealing, starts };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 } finally {

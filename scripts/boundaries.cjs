@@ -34,6 +34,14 @@ module.exports = {
       from: { path: "^server/src/", pathNot: "\\.(test|fixture)\\.ts$" },
       to: { path: "^server/test/|\\.test\\.ts$" },
     },
+    {
+      name: "cli-knows-no-server",
+      severity: "error",
+      // Work on secrets at rest needs the database, so it is the one command that is made of the server's own parts.
+      from: { path: "^cli/", pathNot: "\\.test\\.ts$|^cli/secrets\\.ts$" },
+      to: { path: "^(server|scripts|bench)/" },
+    },
+    { name: "server-knows-no-cli", severity: "error", from: { path: "^server/src/" }, to: { path: "^cli/" } },
     { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
   options: {

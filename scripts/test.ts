@@ -19,7 +19,13 @@ function testFiles(): string[] {
   if (named.length > 0) return named;
   if (args.includes("--optional")) return globSync("server/test/optional/*.test.ts", { cwd: root }).sort();
   return globSync(
-    ["server/src/**/*.test.ts", "server/test/*.test.ts", "server/test/faults/*.test.ts", "scripts/*.test.ts"],
+    [
+      "server/src/**/*.test.ts",
+      "server/test/*.test.ts",
+      "server/test/faults/*.test.ts",
+      "cli/*.test.ts",
+      "scripts/*.test.ts",
+    ],
     { cwd: root },
   ).sort();
 }

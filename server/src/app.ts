@@ -6,13 +6,14 @@ import { countingKey } from "./kernel/address.ts";
 import { type LimiterSettings, openBuckets } from "./kernel/bucket-choice.ts";
 import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
-import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
+import { createDataKeyStore, dataKeysChanged } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
 import { openListener } from "./kernel/listener.ts";
+import { type MasterKeyWatch, watchMasterKeys } from "./kernel/master-key-watch.ts";
 import { startOperations } from "./kernel/operation-runner.ts";
 import { createAddressGuard } from "./kernel/outbound-guard.ts";
 import { joinProcesses } from "./kernel/processes.ts";
@@ -25,6 +26,7 @@ import {
   createAddressAlarm,
   createGate,
   createLastUse,
+  createSealer,
   createTokenCheck,
   createWrongCredentialLimiter,
   ensureRoot,
@@ -42,6 +44,8 @@ export type AppParts = LimiterSettings & {
   databaseUrl: string;
   pool: number;
   masterKeys: MasterKeys;
+  /** Reads them again, from where they may have changed. */
+  rereadMasterKeys?: () => MasterKeys;
   log: Logger;
   now?: () => Date;
   /** Tests plant modules and versions of their own. */
@@ -51,7 +55,13 @@ export type AppParts = LimiterSettings & {
   betaEnabled?: boolean;
 };
 
-export type App = { kernel: Kernel; http: FastifyInstance; rootId: string; close(): Promise<void> };
+export type App = {
+  kernel: Kernel;
+  http: FastifyInstance;
+  rootId: string;
+  masterKeyWatch: MasterKeyWatch;
+  close(): Promise<void>;
+};
 
 /** Builds a server on a migrated database; the caller listens. `close` drains: calls under way are answered first. */
 export async function buildApp(parts: AppParts): Promise<App> {
@@ -60,14 +70,17 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
   const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
+  const masterKeyWatch = watchMasterKeys(parts.rereadMasterKeys ?? (() => parts.masterKeys), secrets, log);
   const listener = await openListener({ url: parts.databaseUrl, log });
   const processes = await joinProcesses({
     listener,
     system,
     log,
     release: settings.release,
-    masterKids: () => [...parts.masterKeys.keys.keys()],
+    masterKids: secrets.masterKids,
   });
+  await listener.listen(dataKeysChanged, (tenantId) => secrets.forget(tenantId ?? undefined));
   const rootId = await ensureRoot(system, now(), "Provider", "UTC");
   const activity = createActivity(system, log, () => rootId);
   const buckets = await openBuckets({ ...parts, processes });
@@ -87,8 +100,6 @@ export async function buildApp(parts: AppParts): Promise<App> {
   processes.onForget(gate.forget);
   // What was taken away may be the keys that signed, with new ones in their place.
   processes.onForget(verificationKeys(system).expectNew);
-  const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
-  await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
   const pending = new Set<Promise<unknown>>();
   const base: Omit<Kernel, "operations" | "documents" | "mail"> = {
     settings,
@@ -102,6 +113,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
     activity,
+    sealer: createSealer(system, log),
     modules: parts.modules ?? modules,
     gate,
     guard: createAddressGuard({ allow: settings.outboundAllow }),
@@ -129,7 +141,9 @@ export async function buildApp(parts: AppParts): Promise<App> {
     kernel,
     http,
     rootId,
+    masterKeyWatch,
     async close() {
+      masterKeyWatch.stop();
       await http.close();
       await Promise.all(pending);
       await kernel.mail.stop();
@@ -139,6 +153,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await alarm.stop();
       await throttle.stop();
       await activity.stop();
+      await base.sealer.stop();
       await processes.stop();
       await listener.stop();
       await Promise.all([db.close(), system.close()]);

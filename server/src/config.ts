@@ -99,6 +99,10 @@ export const settings = {
   ),
   DEMARC_MAIL_FROM: text("Sender of mails, as `Name <address>`.", "Demarc <demarc@localhost>"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
+  DEMARC_AUDIT_MONTHS: integer("Whole months that the audit trail is kept.", 24, 24, 120),
+  DEMARC_AUDIT_HEADS_FILE: text(
+    "File to which the signed heads of the audit trail are appended, one JSON object a line.",
+  ),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_REDIS_URL: text("A Redis or Valkey that counts for the limits: redis:// or, over TLS, rediss://."),
   DEMARC_LIMITER: choice(

@@ -1,5 +1,6 @@
 /** The process: configuration, database, server, demo, drain on a signal. */
 import { mkdirSync } from "node:fs";
+import { resolve } from "node:path";
 import pino from "pino";
 import { buildApp } from "./app.ts";
 import { type Config, ConfigError, readConfig, release } from "./config.ts";
@@ -8,7 +9,7 @@ import { EmbeddedPostgresError, startEmbeddedPostgres } from "./kernel/embedded/
 import { startJobs } from "./kernel/jobs.ts";
 import type { Settings } from "./kernel/kernel.ts";
 import { createNamedDatabase, MigrationError, migrate } from "./kernel/migrate.ts";
-import { loadMasterKeys, MasterKeyError } from "./kernel/secrets.ts";
+import { loadMasterKeys, MasterKeyError, rereadMasterKeys } from "./kernel/secrets.ts";
 import { takeStartLock } from "./start-lock.ts";
 
 function settingsOf(config: Config, port: number): Settings {
@@ -24,6 +25,8 @@ function settingsOf(config: Config, port: number): Settings {
     passwordGrant: config.OAUTH_PASSWORD_GRANT,
     oauthAlgorithm: config.OAUTH_ALG,
     activityDays: config.ACTIVITY_DAYS,
+    auditMonths: config.AUDIT_MONTHS,
+    auditHeadsFile: config.AUDIT_HEADS_FILE && resolve(config.AUDIT_HEADS_FILE),
     requestSeconds: config.REQUEST_SECONDS,
     mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },
   };
@@ -38,13 +41,14 @@ async function main(): Promise<void> {
   );
   // Lines wait for a block's worth of others, but not while nothing else happens.
   setInterval(() => log.flush(), 1_000).unref();
-  const masterKeys = loadMasterKeys({
+  const keySource = {
     file: config.MASTER_KEY_FILE || undefined,
     inline: config.MASTER_KEYS || undefined,
     production: config.ENV === "production",
     dataDir: config.DATA_DIR,
-    warn: (message) => log.warn(message),
-  });
+    warn: (message: string) => log.warn(message),
+  };
+  const masterKeys = loadMasterKeys(keySource);
   const embedded = config.DATABASE_URL
     ? null
     : await startEmbeddedPostgres({
@@ -72,6 +76,7 @@ async function main(): Promise<void> {
     databaseUrl,
     pool: config.DATABASE_POOL,
     masterKeys,
+    rereadMasterKeys: () => rereadMasterKeys(keySource),
     log,
     betaEnabled: config.BETA,
     limiter: config.LIMITER,
@@ -94,6 +99,7 @@ async function main(): Promise<void> {
     log.flush();
     process.exit(0);
   }
+  process.on("SIGHUP", () => void app.masterKeyWatch.reread());
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
 }

@@ -63,7 +63,7 @@ export function documentChecker(documents: Record<string, Published>) {
     const place = ["paths", template, method.toLowerCase(), "responses", `${answer.status}`, "content", contentType];
     const validate = ajv.getSchema(`${name}#/${[...place, "schema"].map(escaped).join("/")}`);
     assert.ok(validate, `${what}: no schema for ${contentType}`);
-    const value = contentType.endsWith("json") ? JSON.parse(answer.text) : answer.text;
+    const value = /[/+]json$/.test(contentType) ? JSON.parse(answer.text) : answer.text;
     const valid = validate(value);
     assert.ok(valid, `${what}: ${ajv.errorsText(validate.errors)}\n${answer.text.slice(0, 2_000)}`);
     return operation.operationId;

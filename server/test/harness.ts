@@ -65,6 +65,8 @@ export async function startServer(options: Options = {}) {
     passwordGrant: true,
     oauthAlgorithm: "RS256",
     activityDays: 30,
+    auditMonths: 24,
+    auditHeadsFile: "",
     requestSeconds: 30,
     mail: { smtpUrl: null, from: "Demarc <demarc@localhost>" },
     ...options.settings,
@@ -120,7 +122,7 @@ export async function startServer(options: Options = {}) {
       redirect: "manual",
     });
     const text = await response.text();
-    const isJson = /json/.test(response.headers.get("content-type") ?? "");
+    const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "");
     const answer: Answer = {
       status: response.status,
       headers: response.headers,

@@ -137,6 +137,7 @@ export async function inTransaction<T>(
   let raised: Promise<Raised> | undefined;
   let wakes = false;
   let mails = false;
+  let records = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
     raised = undefined;
     const stored = await around?.before(tx);
@@ -155,11 +156,13 @@ export async function inTransaction<T>(
     if (gathered.forget) raised = kernel.processes.raise(tx);
     wakes = gathered.wakes;
     mails = gathered.mails;
+    records = gathered.changes.length > 0;
     return value;
   });
   if (raised) await kernel.processes.spread(await raised);
   if (wakes) kernel.operations.wake();
   if (mails) kernel.mail.wake();
+  if (records) kernel.sealer.wake();
   return result;
 }
 

@@ -11,6 +11,7 @@ import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
 import type { Settings } from "./kernel.ts";
 import type { Letter } from "./mail.ts";
+import type { SealedColumn } from "./key-rotation.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { Lane, LaneName, Principal } from "./principal.ts";
@@ -199,6 +200,8 @@ export type Module = {
   events?: readonly EventKind[];
   operations?: readonly OperationKind[];
   jobs?: readonly JobKind[];
+  /** Every column of this module's tables that holds values of Context.secrets. */
+  sealed?: readonly SealedColumn[];
   /** Nodes of this module that an assignment may be limited to (access, section 3); see Context.findNodes. */
   nodes?: {
     kinds: readonly string[];

@@ -2,10 +2,11 @@ import { sql } from "kysely";
 import { type Database, query } from "./db.ts";
 import type { CheckValue, DataKeyStore, KeyPurpose, WrappedKey } from "./secrets.ts";
 
-const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
+/** A row of kernel.data_key as a WrappedKey. */
+export const columns = sql`id, tenant_id as "tenantId", purpose, master_kid as "masterKid", wrapped, seals_reserved as "sealsReserved", created_at as "createdAt"`;
 
-/** The channel that names a tenant whose data keys were destroyed. */
-export const dataKeysDestroyed = "demarc_data_keys";
+/** The channel that names a tenant whose data keys were destroyed or replaced. */
+export const dataKeysChanged = "demarc_data_keys";
 
 /** Data keys in the database, each change a transaction of its own: a key outlives the call that first needed it. */
 export function createDataKeyStore(system: Database): DataKeyStore {
@@ -55,7 +56,7 @@ export function createDataKeyStore(system: Database): DataKeyStore {
     async destroyAll(tenantId) {
       await db.run(
         query(sql`with gone as (delete from kernel.data_key where tenant_id = ${tenantId} returning id)
-          select pg_notify(${dataKeysDestroyed}, ${tenantId}) where exists (select from gone)`),
+          select pg_notify(${dataKeysChanged}, ${tenantId}) where exists (select from gone)`),
       );
     },
     async masterKidsInUse() {

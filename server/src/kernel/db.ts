@@ -139,7 +139,7 @@ export function databaseAway(error: unknown): Problem | undefined {
   const away =
     error instanceof pg.DatabaseError
       ? lostConnection.test(code)
-      : /^(ECONN|ENOENT|EPIPE|ETIMEDOUT|EAI_)/.test(code) ||
+      : /^(ECONN|ENOENT|ENOTFOUND|EPIPE|ETIMEDOUT|EAI_)/.test(code) ||
         /Connection terminated|connection is not usable|not queryable|timeout exceeded when trying to connect|Client was closed/i.test(
           (error as Error).message ?? "",
         );

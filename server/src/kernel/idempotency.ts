@@ -4,10 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
+import canonicalize from "canonicalize";
 import { sql } from "kysely";
 import { hot, query, type Transaction } from "./db.ts";
 import type { Visit } from "./door.ts";
-import { canonicalJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
 import { invalid, problem, refuse } from "./problem.ts";
 
@@ -105,7 +105,7 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
   const key = createHash("sha256")
     .update(JSON.stringify([who.tenant.id, request.method, `/${visit.version!.label}${request.path}`, request.value]))
     .digest();
-  const meaning = canonicalJson([[...new URLSearchParams(request.search)].sort(), request.body ?? null]);
+  const meaning = canonicalize([[...new URLSearchParams(request.search)].sort(), request.body ?? null])!;
   const fingerprint = await kernel.secrets.fingerprint(tenantId, Buffer.from(meaning));
   const place = { table: "kernel.idempotency", column: "sealed_body", rowId: key.toString("base64url") };
 

@@ -29,6 +29,15 @@ export type Gate = {
   tenant(idOrCode: string): TenantCard | null | Promise<TenantCard | null>;
 };
 
+/** Gives the entries of the audit trail their places in the chains of their tenants, off the calls' path. */
+export type Sealer = {
+  /** There are new entries. */
+  wake(): void;
+  /** Seals what can be sealed at this moment, unless another process is at it. */
+  sealNow(): Promise<void>;
+  stop(): Promise<void>;
+};
+
 export type Settings = {
   publicUrl: string;
   production: boolean;
@@ -41,6 +50,8 @@ export type Settings = {
   passwordGrant: boolean;
   oauthAlgorithm: "RS256" | "ES256";
   activityDays: number;
+  auditMonths: number;
+  auditHeadsFile: string;
   requestSeconds: number;
   /** Where mail goes out; `smtpUrl` null: nowhere. */
   mail: { smtpUrl: string | null; from: string };
@@ -63,6 +74,7 @@ export type Kernel = {
   versions: Versions;
   throttle: Throttle;
   activity: Activity;
+  sealer: Sealer;
   modules: readonly Module[];
   gate: Gate;
   /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */

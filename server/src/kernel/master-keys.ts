@@ -14,6 +14,7 @@ export type MasterKeySource = {
   file?: string | undefined;
   inline?: string | undefined;
   production: boolean;
+  /** Where development makes a key of its own. */
   dataDir: string;
   warn(message: string): void;
 };
@@ -37,6 +38,12 @@ export function loadMasterKeys({ file, inline, production, dataDir, warn }: Mast
   makeKeyFile(path);
   warn(`Development: secrets are sealed under ${path}. Without that file they cannot be opened again.`);
   return readKeyFile(path);
+}
+
+/** Reads the master keys again, for who has them already: makes no file, and does not warn again. */
+export function rereadMasterKeys(source: MasterKeySource): MasterKeys {
+  const made = source.production || source.file || source.inline ? source.file : join(source.dataDir, "master.key");
+  return loadMasterKeys({ ...source, file: made });
 }
 
 function readKeyFile(path: string): MasterKeys {

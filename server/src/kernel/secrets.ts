@@ -15,7 +15,7 @@ import {
 import { LRUCache } from "lru-cache";
 import { MasterKeyError, type MasterKeys } from "./master-keys.ts";
 
-export { loadMasterKeys, MasterKeyError, type MasterKeys } from "./master-keys.ts";
+export { loadMasterKeys, MasterKeyError, type MasterKeys, rereadMasterKeys } from "./master-keys.ts";
 
 const NONCE_OCTETS = 12;
 const TAG_OCTETS = 16;
@@ -86,11 +86,15 @@ export type Secrets = {
   fingerprint(tenantId: string, bytes: Uint8Array): Promise<Buffer>;
   /** The same data key under the active master key, for `demarc secrets rotate`. */
   rewrap(key: WrappedKey): WrappedKey;
-  /** Takes over the master keys of a changed file, after the check of the start. No call is interrupted. */
-  useMasterKeys(masterKeys: MasterKeys): Promise<void>;
+  /** Takes over the master keys of a changed file, after the check of the start. No call is interrupted. False: nothing new. */
+  useMasterKeys(masterKeys: MasterKeys): Promise<boolean>;
+  /** The master keys at hand, the active one first. */
+  masterKids(): string[];
+  /** Replaces the data key that a tenant seals with; older values open as before. */
+  renewKey(tenantId: string): Promise<void>;
   /** Destroys all data keys of a tenant for good. */
   destroyKeys(tenantId: string): Promise<void>;
-  /** Drops a tenant's keys from memory, or those of all, after another process destroyed them. */
+  /** Drops a tenant's keys from memory, or those of all, after another process destroyed or replaced them. */
   forget(tenantId?: string): void;
 };
 
@@ -218,8 +222,19 @@ export async function createSecrets(
     fingerprint: (tenantId, bytes) => mac(tenantId, "fingerprint", bytes),
     rewrap: (wrapped) => wrapKey(masterKeys, wrapped, unwrapKey(masterKeys, wrapped)),
     async useMasterKeys(next) {
+      if (isSame(masterKeys, next)) return false;
       await checkMasterKeys(next, store);
       masterKeys = next;
+      return true;
+    },
+    masterKids: () => [
+      masterKeys.activeKid,
+      ...[...masterKeys.keys.keys()].filter((kid) => kid !== masterKeys.activeKid),
+    ],
+    async renewKey(tenantId) {
+      const active = await store.active(tenantId, "seal");
+      const next = await makeSealingKey(tenantId, active?.id ?? null);
+      sealingKeys.set(tenantId, Promise.resolve(next));
     },
     async destroyKeys(tenantId) {
       await store.destroyAll(tenantId);
@@ -253,6 +268,11 @@ async function checkMasterKeys(masterKeys: MasterKeys, store: DataKeyStore): Pro
     const kids = wrong.map(({ kid }) => kid).sort();
     throw new MasterKeyError(`Not the master key that this database knows by the name: ${kids.join(", ")}.`);
   }
+}
+
+function isSame(one: MasterKeys, other: MasterKeys): boolean {
+  if (one.activeKid !== other.activeKid || one.keys.size !== other.keys.size) return false;
+  return [...one.keys].every(([kid, key]) => other.keys.get(kid)?.equals(key));
 }
 
 function wrapKey(masterKeys: MasterKeys, key: Omit<WrappedKey, "masterKid" | "wrapped">, plain: Buffer): WrappedKey {

@@ -9,7 +9,10 @@
 import type { Module } from "#kernel/contract";
 import { activityRoutes } from "./activity/routes.ts";
 import { assignmentRoutes } from "./assignment/routes.ts";
+import { auditHeadSigned } from "./audit/events.ts";
+import { auditJobs } from "./audit/jobs.ts";
 import { auditRoutes } from "./audit/routes.ts";
+import { mountAuditKeys } from "./audit/well-known.ts";
 import { clientEvents } from "./client/events.ts";
 import { clientRoutes } from "./client/routes.ts";
 import { assignmentEvents, authPolicyUpdated, planEvents, quotaEvents, tenantEvents } from "./events.ts";
@@ -39,6 +42,7 @@ import { logInEvents } from "./user/events.ts";
 import { userRoutes } from "./user/routes.ts";
 
 export { createAssignment } from "./assignment/operations.ts";
+export { createSealer } from "./audit/sealer.ts";
 export { createClient } from "./client/operations.ts";
 export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
@@ -94,10 +98,16 @@ export const access: Module = {
     ...logInEvents,
     ...mfaEvents,
     ...invitationEvents,
+    auditHeadSigned,
   ],
-  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs, ...linkJobs],
+  jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs, ...linkJobs, ...auditJobs],
+  sealed: [
+    { table: "access.signing_key", column: "private_sealed", rowId: "kid" },
+    { table: "access.audit_key", column: "private_sealed", rowId: "kid" },
+  ],
   async mount(http, kernel) {
     await http.register(async (scope) => mountOAuth(scope, kernel));
     await http.register(async (scope) => mountLinkPages(scope, kernel));
+    mountAuditKeys(http, kernel);
   },
 };

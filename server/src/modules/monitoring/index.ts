@@ -38,6 +38,10 @@ export { bulkWatches } from "./watch/bulk.ts";
 export const monitoring: Module = {
   name: "monitoring",
   about: "Folders, locations and watches.",
+  sealed: [
+    { table: "monitoring.watch", column: "snmp_sealed", rowId: "id" },
+    { table: "monitoring.reconcile", column: "request_sealed", rowId: "id" },
+  ],
   routes: [
     ...folderRoutes,
     ...importRoutes,

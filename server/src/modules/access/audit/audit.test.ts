@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makeUser } from "#modules/directory";
-import { startServer } from "../../../../test/harness.ts";
+import { eventually, startServer } from "../../../../test/harness.ts";
 import { hashPassword } from "../password.ts";
 import { setPassword } from "../user/log-in-row.ts";
 
@@ -42,6 +42,7 @@ test("an entry says who changed what, from what to what, and by which call", asy
   const user = { username: "zoe", fullname: "Zoe", email: "zoe@acme.example", defaultOrgUnitExternalId: "ROOT" };
   const made = await server.post("/v1/user", user, { key: admin });
   const changed = await server.patch(`/v1/user/${made.body.id}`, { fullname: "Zoe Doe" }, { key: admin });
+  await eventually(async () => (await trail(`itemId=${made.body.id}`)).items[0].seq);
   const { items } = await trail(`itemId=${made.body.id}`);
   assert.deepEqual(
     items.map((entry: any) => entry.action),

@@ -1,65 +1,33 @@
 /** Who changed what (access, section 8). Entries are written in the transaction of their change; here they are read. */
+import { Readable } from "node:stream";
 import { type SelectQueryBuilder, sql } from "kysely";
 import { accessTypes } from "#kernel/audit";
-import type { Context, Reply } from "#kernel/contract";
-import { tables } from "#kernel/db";
+import { type Context, Reply } from "#kernel/contract";
+import { query, tables } from "#kernel/db";
 import { readPage } from "#kernel/page";
+import { holdsIn, lacking } from "#kernel/principal";
 import { invalid, notFound, refuse } from "#kernel/problem";
 import { filterFaults } from "#kernel/reference";
 import { inReach } from "#kernel/wall";
 import { type Column, csvReply } from "../record/csv.ts";
 import { visibleTenants } from "../tenant/rows.ts";
-import type { Audit, AuditCsvQuery, AuditQuery } from "./schema.ts";
+import { type AuditRow, auditOf, entryColumns, lineOf, trail } from "./entry.ts";
+import { type HeadRow, headOf } from "./head.ts";
+import type { Audit, AuditCsvQuery, AuditHeadQuery, AuditQuery } from "./schema.ts";
 
-type Row = {
-  tenant_id: string;
-  position: number;
-  id: string;
-  seq: number | null;
-  at: Date;
-  type: string;
-  action: string;
-  item_kind: string;
-  item_id: string;
-  item_name: string;
-  actor: Audit["actor"];
-  on_behalf_of: Audit["onBehalfOf"];
-  via: Audit["via"];
-  request_id: string | null;
-  changes: Audit["changes"];
-  comment: string | null;
-  prev_hash: Buffer | null;
-  hash: Buffer | null;
-};
-type Rows = SelectQueryBuilder<{ a: Row }, "a", Row>;
-const trail = tables<{ "access.audit": Row }>();
-const shown = [
-  "tenant_id",
-  "position",
-  "id",
-  "seq",
-  "at",
-  "type",
-  "action",
-  "item_kind",
-  "item_id",
-  "item_name",
-  "actor",
-  "on_behalf_of",
-  "via",
-  "request_id",
-  "changes",
-  "comment",
-  "prev_hash",
-  "hash",
-] as const satisfies (keyof Row)[];
+type Rows = SelectQueryBuilder<{ a: AuditRow }, "a", AuditRow>;
+const heads = tables<{ "access.audit_head": HeadRow }>();
 
 /** Entries about who may get in are absent for those who may not read them, from totals also. */
 function visible(ctx: Context): Rows {
   const within = (permission: Parameters<typeof inReach>[1]) => inReach(ctx.who, permission, sql.ref("a.tenant_id"));
   return trail
     .selectFrom("access.audit as a")
-    .select(shown.map((column) => `a.${column}` as const))
+    .leftJoin("access.audit_seal as s", (join) =>
+      join.onRef("s.tenant_id", "=", "a.tenant_id").onRef("s.position", "=", "a.position"),
+    )
+    .select(entryColumns as never)
+    .select(["s.seq", "s.prev_hash", "s.hash"])
     .where(within("audit.read"))
     .where(
       sql<boolean>`(a.type <> all(${[...accessTypes]}) or ${within("audit.readAccess")}
@@ -104,36 +72,70 @@ export async function getAudit(ctx: Context, auditId: string): Promise<Audit> {
 
 export async function downloadAudit(ctx: Context, input: AuditCsvQuery): Promise<Reply> {
   const rows = (await found(ctx, input)).orderBy("a.at", "desc").orderBy("a.position", "desc");
-  const read = (last: Row | undefined, size: number) =>
+  const read = (last: AuditRow | undefined, size: number) =>
     ctx.db.rows(
       (last ? rows.where(sql<boolean>`(a.at, a.position) < (${last.at}, ${last.position})`) : rows).limit(size),
     );
   return csvReply("audit.csv", columns, read, !input.raw);
 }
 
-const hex = (value: Buffer | null) => value?.toString("hex") ?? null;
+const chainBatch = 500;
 
-function auditOf(row: Row): Audit {
-  return {
-    id: row.id,
-    seq: row.seq,
-    at: row.at.toISOString(),
-    tenantId: row.tenant_id,
-    type: row.type,
-    action: row.action,
-    item: { kind: row.item_kind, id: row.item_id, name: row.item_name },
-    actor: row.actor,
-    onBehalfOf: row.on_behalf_of,
-    via: row.via,
-    requestId: row.request_id,
-    changes: row.changes,
-    comment: row.comment,
-    prevHash: hex(row.prev_hash),
-    hash: hex(row.hash),
-  };
+/** The chain of the acting tenant alone, from its beginning or the head it begins behind; read while it is sent. */
+export async function getAuditChain(ctx: Context): Promise<Reply> {
+  const { acting } = ctx.who;
+  // A chain with gaps proves nothing: it is for those who may read all of it.
+  for (const permission of ["audit.read", "audit.readAccess"] as const)
+    if (!holdsIn(ctx.who, permission, acting)) throw lacking(permission);
+  const read = (behind: number) =>
+    ctx.db.rows(
+      query<AuditRow & { seq: number }>(sql`select ${entryColumns}, s.seq, s.prev_hash, s.hash
+        from access.audit_seal s join access.audit a on a.tenant_id = s.tenant_id and a.position = s.position
+        where s.tenant_id = ${acting.id} and s.seq > ${behind} order by s.seq limit ${chainBatch}`),
+    );
+  const start = await ctx.db.first(
+    query<{ seq: number }>(
+      sql`select seq from access.audit_head where tenant_id = ${acting.id} and starts order by seq desc limit 1`,
+    ),
+  );
+  const first = await read(start?.seq ?? 0);
+  async function* lines() {
+    for (let rows = first; rows.length > 0; rows = await read(rows.at(-1)!.seq)) {
+      yield rows.map(lineOf).join("");
+      if (rows.length < chainBatch) return;
+    }
+  }
+  return new Reply(200, Readable.from(lines()), {
+    headers: {
+      "content-type": "application/x-ndjson",
+      "content-disposition": 'attachment; filename="audit-chain.ndjson"',
+    },
+  });
 }
 
-const columns: Column<Row>[] = [
+export async function listAuditHeads(ctx: Context, input: AuditHeadQuery) {
+  const faults = await filterFaults("tenantId", "tnt", input.tenantId, (ids) =>
+    ctx.db.rows(visibleTenants(ctx, "audit.read").where("t.id", "in", ids)),
+  );
+  if (faults.length > 0) throw invalid(faults);
+  let rows = heads
+    .selectFrom("access.audit_head as h")
+    .selectAll("h")
+    .where(inReach(ctx.who, "audit.read", sql.ref("h.tenant_id")));
+  if (input.from) rows = rows.where("h.at", ">=", new Date(input.from));
+  if (input.to) rows = rows.where("h.at", "<", new Date(input.to));
+  if (input.tenantId) rows = rows.where("h.tenant_id", "in", input.tenantId);
+  if (input.starts !== undefined) rows = rows.where("h.starts", "=", input.starts);
+  return readPage(ctx, input, {
+    from: rows,
+    sorts: { at: sql.ref("h.at") },
+    by: "-at",
+    id: sql.ref("h.position"),
+    item: headOf,
+  });
+}
+
+const columns: Column<AuditRow>[] = [
   { name: "id", of: (row) => row.id },
   { name: "seq", of: (row) => row.seq },
   { name: "at", of: (row) => row.at },
@@ -156,5 +158,5 @@ const columns: Column<Row>[] = [
   { name: "requestId", of: (row) => row.request_id },
   { name: "changes", of: (row) => row.changes },
   { name: "comment", of: (row) => row.comment },
-  { name: "hash", of: (row) => hex(row.hash) },
+  { name: "hash", of: (row) => row.hash?.toString("hex") },
 ];

@@ -53,3 +53,33 @@ export type AuditQuery = Static<typeof AuditQuery>;
 export const AuditList = listOf(Audit);
 export const AuditCsvQuery = csvQuery(filters);
 export type AuditCsvQuery = Static<typeof AuditCsvQuery>;
+
+export const AuditHead = object(
+  {
+    tenantId: id("tnt"),
+    seq: Type.Integer({ description: "Of the last entry that the signature covers." }),
+    hash: Type.String({ description: "Of that entry, hexadecimal." }),
+    at: instant,
+    kid: Type.String({ description: "Names a key of `/.well-known/demarc-audit-keys.json`." }),
+    starts: Type.Optional(
+      Type.Boolean({
+        description: "`true`: entries up to this one are past their keeping, the chain begins behind it.",
+      }),
+    ),
+    signature: Type.String({ description: "Ed25519 over the canonical JSON of the other members; base64url." }),
+  },
+  { title: "AuditHead" },
+);
+export type AuditHead = Static<typeof AuditHead>;
+
+export const AuditHeadQuery = listQuery(
+  {
+    ...period,
+    tenantId: anyOf(id("tnt")),
+    starts: Type.Boolean({ description: "`true`: only heads that a chain begins behind." }),
+  },
+  ["at"],
+  AuditHead,
+);
+export type AuditHeadQuery = Static<typeof AuditHeadQuery>;
+export const AuditHeadList = listOf(AuditHead);

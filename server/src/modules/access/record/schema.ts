@@ -4,6 +4,11 @@ import { object } from "#kernel/schema";
 
 export const Csv = Type.String({ "x-media-type": "text/csv", description: "RFC 4180, UTF-8, with a header line." });
 
+export const Ndjson = Type.String({
+  "x-media-type": "application/x-ndjson",
+  description: "A JSON object a line, UTF-8.",
+});
+
 /** Newest first, unless the list is asked for otherwise. */
 export const period = {
   from: Type.String({ format: "date-time", description: "The first instant." }),

@@ -1,6 +1,6 @@
 /** In which stated fields a watch differs from an item, and what would make it the same. Secrets are never compared. */
+import canonicalize from "canonicalize";
 import type { Context } from "#kernel/contract";
-import { canonicalJson } from "#kernel/json";
 import type { Fault } from "#kernel/problem";
 import { faultsOf } from "#kernel/validate";
 import { viewOf } from "../scope.ts";
@@ -65,7 +65,7 @@ function shown(value: unknown): unknown {
 
 /** Names of a location are one in any ASCII case. */
 function comparable(field: string, value: unknown): string {
-  return field === "name" ? asciiLower(value as string) : canonicalJson(value);
+  return field === "name" ? asciiLower(value as string) : canonicalize(value)!;
 }
 
 export function asciiLower(text: string): string {
