@@ -23,6 +23,7 @@ function settingsOf(config: Config, port: number): Settings {
     passwordGrant: config.OAUTH_PASSWORD_GRANT,
     oauthAlgorithm: config.OAUTH_ALG,
     activityDays: config.ACTIVITY_DAYS,
+    tenantPurgeDays: config.TENANT_PURGE_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
   };
 }

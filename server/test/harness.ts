@@ -63,6 +63,7 @@ export async function startServer(options: Options = {}) {
     passwordGrant: true,
     oauthAlgorithm: "RS256",
     activityDays: 30,
+    tenantPurgeDays: 30,
     requestSeconds: 30,
     ...options.settings,
   };

@@ -25,6 +25,7 @@ import { principalRoutes } from "./principal/routes.ts";
 import { signingKeyRotated } from "./signing-key/events.ts";
 import { signingKeyRoutes } from "./signing-key/routes.ts";
 import { signingKeyJobs } from "./signing-key/tend.ts";
+import { tenantDeletion } from "./tenant/end.ts";
 import { tenantRoutes } from "./tenant/routes.ts";
 import { logInEvents } from "./user/events.ts";
 import { userRoutes } from "./user/routes.ts";
@@ -43,6 +44,7 @@ export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
 export { ensureRoot } from "./root.ts";
 export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
+export const { deletionCancelled: tenantDeletionCancelled } = tenantEvents;
 export { createTenant } from "./tenant/create.ts";
 export { endLogIn, forgetUser } from "./user/end-log-in.ts";
 export { setPassword } from "./user/log-in-row.ts";
@@ -76,6 +78,7 @@ export const access: Module = {
     ...clientEvents,
     ...logInEvents,
   ],
+  operations: [tenantDeletion],
   jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs],
   mount: mountOAuth,
 };

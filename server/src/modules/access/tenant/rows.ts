@@ -57,6 +57,10 @@ export function isAbove(who: Principal, row: Pick<TenantFound, "id" | "parent_id
   return who.tenant.id !== row.id || row.parent_id === null;
 }
 
+export function itemOf(row: Pick<TenantFound, "id" | "name">) {
+  return { kind: "tenant", id: row.id, name: row.name };
+}
+
 export function refuseFromWithin(property: string) {
   return refuse(aboveOnly, {
     detail: `Of itself a tenant may change its name and time zone; ${property} is set from above.`,
