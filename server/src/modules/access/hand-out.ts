@@ -36,19 +36,17 @@ export function requireMayHandOut(
 type Place = Pick<GivenRole, "within" | "lineage">;
 
 function mayHandOut(who: Principal, permission: Permission, place: Place): boolean {
-  if (holdsAt(who, who.grants, permission, place)) return true;
+  // What a credential is shut out of by its own scopes, it opens for no other one.
+  if (!scopeCovers(who.scopes, permission)) return false;
+  if (holdsAt(who.grants, permission, place)) return true;
   if (!carried.has(permission)) return false;
   const carrying = who.grants.filter((grant) => !isForDeskKeysOnly(grant));
-  return holdsAt(who, carrying, "key.issue", place) || holdsAt(who, carrying, "client.manage", place);
+  return (["key.issue", "client.manage"] as const).some(
+    (name) => scopeCovers(who.scopes, name) && holdsAt(carrying, name, place),
+  );
 }
 
-function holdsAt(
-  who: Principal,
-  grants: readonly Grant[],
-  permission: Permission,
-  { within, lineage }: Place,
-): boolean {
-  if (!scopeCovers(who.scopes, permission)) return false;
+function holdsAt(grants: readonly Grant[], permission: Permission, { within, lineage }: Place): boolean {
   return grants.some(
     (grant) =>
       grant.permissions.has(permission) &&

@@ -67,6 +67,9 @@ export type AssignmentRow = {
   created_by: string;
 };
 
+/** The one thing of another module that a bound key acts for. */
+export type BoundTo = { kind: string; id: string };
+
 export type KeyRow = {
   tenant_id: string;
   id: string;
@@ -81,7 +84,7 @@ export type KeyRow = {
   allowed_addresses: string[];
   enabled: Generated<boolean>;
   disabled_reason: string | null;
-  bound: unknown;
+  bound: BoundTo | null;
   created_by: string;
   created_at: Date;
   updated_at: Date;

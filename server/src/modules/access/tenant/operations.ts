@@ -17,6 +17,7 @@ import {
   findTenant,
   isAbove,
   itemOf,
+  providerOnlyProperty,
   refuseFromWithin,
   requireIn,
   shown,
@@ -28,7 +29,6 @@ import { nameTaken, refuseTaken, tenantExists } from "./siblings.ts";
 import { lockTree } from "./tree.ts";
 
 export const tenantCodeTaken = problem("tenant_code_taken", 409, "Another tenant has this code.");
-export const providerOnlyProperty = problem("provider_only", 403, "Only the provider may set this.");
 
 type Filters = {
   kind?: ("provider" | "partner" | "customer")[];

@@ -18,8 +18,8 @@ import { createTenant } from "./create.ts";
 import { deleteTenant, tenantHasChildren, tenantNotSuspended } from "./end.ts";
 import { tenantKind } from "./kind.ts";
 import { tenantCycle } from "./move.ts";
-import { getTenant, listTenants, providerOnlyProperty, tenantCodeTaken, updateTenant } from "./operations.ts";
-import { aboveOnly, tenantIsRoot } from "./rows.ts";
+import { getTenant, listTenants, tenantCodeTaken, updateTenant } from "./operations.ts";
+import { aboveOnly, providerOnlyProperty, tenantIsRoot } from "./rows.ts";
 import {
   AuthPolicy,
   AuthPolicyChange,

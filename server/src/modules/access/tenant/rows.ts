@@ -9,6 +9,7 @@ import { appliedPlan, effectiveFeatures, idsOf, type Lineage, seenBy } from "./l
 import type { Features, Tenant } from "./schema.ts";
 
 export const aboveOnly = problem("above_only", 403, "Only a tenant above may set this.");
+export const providerOnlyProperty = problem("provider_only", 403, "Only the provider may set this.");
 export const tenantIsRoot = problem("tenant_is_root", 409, "This is the provider itself.");
 
 export type TenantFound = Selectable<TenantRow> & { lineage: Lineage };
