@@ -25,9 +25,20 @@ export function requireMayHandOut(
       if (scopeCovers(scopes, permission) && !mayHandOut(ctx.who, permission, role)) exceeding.add(permission);
     }
   }
-  if (exceeding.size === 0) return;
+  if (exceeding.size > 0) throw exceeds(exceeding);
+}
+
+/** Refuses with 403 what the caller does not hold itself at the place: nothing is carried by the right to issue keys. */
+export function requireHolds({ who }: Pick<Context, "who">, role: GivenRole): void {
+  const lacking = [...role.permissions].filter(
+    (name) => !scopeCovers(who.scopes, name) || !holdsAt(who.grants, name, role),
+  );
+  if (lacking.length > 0) throw exceeds(lacking);
+}
+
+function exceeds(exceeding: Iterable<Permission>) {
   const permissions = [...exceeding].sort();
-  throw refuse(grantExceedsOwn, {
+  return refuse(grantExceedsOwn, {
     detail: `You do not hold ${permissions.slice(0, 5).join(", ")}${permissions.length > 5 ? " and others" : ""} there.`,
     members: { permissions },
   });

@@ -34,6 +34,7 @@ export { createAssignment } from "./assignment/operations.ts";
 export { createClient } from "./client/operations.ts";
 export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
+export { grantExceedsOwn } from "./hand-out.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
 export { type BoundKey, mintBoundKey } from "./key/bound.ts";
 export { endedUserEvents } from "./key/ended-user.ts";
@@ -44,8 +45,20 @@ export { takesLastAdministrator } from "./last-administrator.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
+export {
+  type CustomRole,
+  findCustomRole,
+  isAdministrator,
+  listCustomRoles,
+  type RoleFace,
+  type RoleFilters,
+} from "./role/rows.ts";
+export { readSwitches } from "./role/switches.ts";
+export { deleteCustomRole, lockRoles, mostRoles, type RoleObstacle, storeCustomRole } from "./role/write.ts";
 export { ensureRoot } from "./root.ts";
 export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
+export { reauthenticationRequired } from "./step-up.ts";
+export { lineageOf } from "./tenant/lineage-of.ts";
 export const { deletionCancelled: tenantDeletionCancelled } = tenantEvents;
 export { createTenant } from "./tenant/create.ts";
 export { endLogIn, forgetUser } from "./user/end-log-in.ts";

@@ -47,7 +47,10 @@ export type RoleRow = {
   tenant_id: string;
   id: string;
   external_id: string;
+  face: Generated<"role" | "privilege">;
   name: string;
+  /** What names are compared by: `fold` of the directory. */
+  name_key: string | null;
   permissions: Record<string, "allow" | "deny">;
   shared: boolean;
   created_at: Date;
