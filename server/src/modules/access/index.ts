@@ -36,7 +36,7 @@ export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
 export { grantExceedsOwn } from "./hand-out.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
-export { type BoundKey, mintBoundKey } from "./key/bound.ts";
+export { mintBoundKey } from "./key/bound.ts";
 export { endedUserEvents } from "./key/ended-user.ts";
 export { keyCreated } from "./key/events.ts";
 export { createLastUse } from "./key/last-use.ts";

@@ -4,11 +4,13 @@ import fc from "fast-check";
 import { eventually, startServer } from "../../../../test/harness.ts";
 import { buildHouse } from "../../../../test/house.ts";
 import { clientToken, makeClient, userTokens } from "../../../../test/tokens.ts";
-import { rootFolderOf } from "../../monitoring/scope.ts";
 
 const server = await startServer();
 const house = await buildHouse(server);
 const { p, q, a, pAdm, qAdm, aAdm } = house;
+
+/** A tenant's root folder has the tenant's own suffix. */
+const rootFolderOf = (tenantId: string) => tenantId.replace("tnt_", "fld_");
 
 let names = 0;
 const name = (what: string) => `${what} ${++names}`;

@@ -9,6 +9,8 @@ const docs = new URL("../../../../../docs/", import.meta.url);
 const files = [
   { name: "getting-started", reference: false },
   { name: "logging-in", reference: false },
+  { name: "keys", reference: false },
+  { name: "roles", reference: false },
   { name: "monitoring", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },
