@@ -27,6 +27,7 @@ function settingsOf(config: Config, port: number): Settings {
     activityDays: config.ACTIVITY_DAYS,
     auditMonths: config.AUDIT_MONTHS,
     auditHeadsFile: config.AUDIT_HEADS_FILE && resolve(config.AUDIT_HEADS_FILE),
+    tenantPurgeDays: config.TENANT_PURGE_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
     mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },
   };

@@ -4,6 +4,8 @@ import { performance } from "node:perf_hooks";
 import { type TestContext, test } from "node:test";
 import { hash } from "@node-rs/argon2";
 import { modules } from "../src/app.ts";
+import { type Module, route } from "../src/kernel/contract.ts";
+import { object } from "../src/kernel/schema.ts";
 import { guardOf } from "../src/modules/access/log-in-guard.ts";
 import { verifyPassword } from "../src/modules/access/password.ts";
 import { rootFolderOf } from "../src/modules/monitoring/scope.ts";
@@ -12,8 +14,28 @@ import { buildHouse } from "./house.ts";
 import { planted, steering } from "./planted.ts";
 import { clientToken, makeClient, makeUser, userTokens } from "./tokens.ts";
 
+/** A route of the desk, as its module will have them. */
+const desk: Module = {
+  name: "desk",
+  about: "A planted desk.",
+  routes: [
+    route({
+      method: "GET",
+      path: "/request",
+      versions: "v1+",
+      id: "listRequests",
+      summary: "What needs the service desk",
+      permission: "request.read",
+      replies: { 200: object({}) },
+      run: () => ({}),
+    }),
+  ],
+};
 // Addresses of callers are what the tests say they are.
-const server = await startServer({ modules: [...modules, planted], settings: { trustedProxies: ["127.0.0.0/8"] } });
+const server = await startServer({
+  modules: [...modules, planted, desk],
+  settings: { trustedProxies: ["127.0.0.0/8"] },
+});
 const house = await buildHouse(server);
 const { p, q, a, aAdm } = house;
 
@@ -33,6 +55,20 @@ const bearer = (locationId: string, more: object = {}) => ({
   ...more,
 });
 const plain = ({ body }: Answer) => ({ ...body, instance: "", requestId: "" });
+
+test("5. a partner's desk switched off from above is off for its customers at once, whose own flag stays", async () => {
+  const own = await server.patch(`/v1/tenant/${q}`, { features: { desk: false } }, { key: house.qAdm.key });
+  assert.deepEqual([own.status, own.body.code, own.body.property], [403, "above_only", "features"]);
+  assert.equal((await server.get("/v1/request", { key: aAdm.key })).status, 200);
+  const set = (desk: boolean) => server.patch(`/v1/tenant/${q}`, { features: { desk } }, { key: house.pAdm.key });
+  assert.equal((await set(false)).status, 200);
+  const off = await server.get("/v1/request", { key: aAdm.key });
+  assert.deepEqual([off.status, off.body.code, off.body.service], [403, "service_not_enabled", "desk"]);
+  const { features, effectiveFeatures } = (await server.get("/v1/tenant/self", { key: aAdm.key })).body;
+  assert.deepEqual([features.desk, effectiveFeatures.desk], [true, false]);
+  await set(true);
+  assert.equal((await server.get("/v1/request", { key: aAdm.key })).status, 200);
+});
 
 test("6. where the API is off, keys and third-party tokens are told so, and people go on in the console", async () => {
   const z = await server.tenant(q, "customer", "Zest", { api: false });

@@ -67,6 +67,7 @@ export async function startServer(options: Options = {}) {
     activityDays: 30,
     auditMonths: 24,
     auditHeadsFile: "",
+    tenantPurgeDays: 30,
     requestSeconds: 30,
     mail: { smtpUrl: null, from: "Demarc <demarc@localhost>" },
     ...options.settings,

@@ -78,6 +78,14 @@ test("47. what a tenant's people, keys, clients and plans answer is what the doc
   await post(409, "/v1/tenant", { name: "New", kind: "customer" }, provider);
   await ask(412, "PATCH", `/v1/tenant/${A}`, { key: owner, body: { name: "X" }, headers: { "if-match": '"x"' } });
 
+  await patch(`/v1/tenant/${tenant.id}`, { parentId: partner }, provider);
+  await ask(409, "PATCH", `/v1/tenant/${partner}`, { key: provider, body: { parentId: tenant.id } });
+  await ask(409, "DELETE", `/v1/tenant/${tenant.id}?confirm=${tenant.code}`, { key: provider });
+  await post(200, `/v1/tenant/${tenant.id}/suspend`, {}, provider);
+  await ask(400, "DELETE", `/v1/tenant/${tenant.id}?confirm=wrong`, { key: provider });
+  const end = await ask(202, "DELETE", `/v1/tenant/${tenant.id}?confirm=${tenant.code}`, { key: provider });
+  await ask(200, "POST", `/v1/operation/${end.body.id}/cancel`, { key: provider });
+
   const plan = await post(201, "/v1/plan", { name: "Small" }, provider);
   await patch(`/v1/plan/${plan.id}`, { name: "Smaller" }, provider);
   await ask(200, "GET", `/v1/plan/${plan.id}`, { key: provider });
@@ -144,7 +152,11 @@ test("47. what a tenant's people, keys, clients and plans answer is what the doc
   await ask(200, "GET", `/v1/key/${key.id}`);
   await patch(`/v1/key/${key.id}`, { description: "x", allowedAddresses: ["192.0.2.0/24"] });
   await post(200, `/v1/key/${key.id}/rotate`, { overlapMinutes: 5 });
+  await post(200, `/v1/key/${key.id}/reassign`, { responsibleUserId: ann.id, comment: "Hers now" });
   await ask(204, "DELETE", `/v1/key/${key.id}`);
+  const imported = { title: "old", value: "0123456789-0123456789-0123456789" };
+  await post(201, "/v1/key", imported, provider, { "demarc-tenant": A });
+  await post(400, "/v1/key", { ...imported, title: "twin" }, provider, { "demarc-tenant": A });
   await ask(204, "DELETE", "/v1/key/self", { key: (await post(201, "/v1/key", { title: "mine" })).secret });
   const client = await post(201, "/v1/client", { kind: "service", name: "sync" });
   await ask(200, "GET", `/v1/client/${client.id}`);
@@ -153,6 +165,21 @@ test("47. what a tenant's people, keys, clients and plans answer is what the doc
   await ask(204, "DELETE", `/v1/client/${client.id}`);
   await post(200, "/v1/signing-key/rotate", {}, provider);
   await ask(200, "GET", "/v1/signing-key", { key: provider });
+});
+
+test("47. what custom roles, privileges and the catalogue answer is what the documents say", async () => {
+  const site = { externalId: "SITE", name: "Site", permissions: { "watch.write": "allow", "person.read": "deny" } };
+  const made = await post(200, "/v1/role", site);
+  for (const key of ["SITE", made.id]) await ask(200, "GET", `/v1/role/${key}`);
+  await post(400, "/v1/role", { externalId: "OTHER", name: "site" });
+  await post(200, "/v1/supervisor-privilege", { name: "Help desk", letters: "WCSU", shared: true });
+  await ask(200, "GET", "/v1/supervisor-privilege/help desk");
+  await ask(200, "GET", "/v1/supervisor-privilege/Administrator");
+  await ask(400, "DELETE", "/v1/supervisor-privilege/Administrator");
+  await ask(200, "GET", "/v1/supervisor-privilege?count=true");
+  await ask(200, "GET", "/v1/permission?class=record");
+  await ask(204, "DELETE", "/v1/role/SITE");
+  await ask(204, "DELETE", "/v1/supervisor-privilege/Help desk");
 });
 
 test("47. what folders, locations, watches and reconciliation answer is what the documents say", async () => {

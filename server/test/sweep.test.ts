@@ -23,7 +23,13 @@ const samples = new Map<string, string>();
 
 const named = /\{(\w+)\}/;
 const filled = (path: string, id: string) => `/v1${path.replace(named, id)}`;
-const least = (body: TSchema | undefined) => (body === undefined ? undefined : {});
+/** The least body that a route may take: null for what must be there and may be null. */
+function least(body: TSchema | undefined): object | undefined {
+  if (body === undefined) return undefined;
+  const { required = [], properties = {} } = body as { required?: string[]; properties?: Record<string, any> };
+  const nulls = required.filter((name) => properties[name]?.type?.includes?.("null"));
+  return Object.fromEntries(nulls.map((name) => [name, null]));
+}
 
 async function made(path: string, body: unknown, key = owner): Promise<string> {
   const answer = await server.post(path, body, { key });
@@ -60,6 +66,8 @@ before(async () => {
   samples.set("user", await made("/v1/user", person));
   const given = { principal: { kind: "user", id: samples.get("user") }, roleId: "read_only" };
   samples.set("assignment", await made("/v1/assignment", given));
+  samples.set("role", await made("/v1/role", { externalId: "SAMPLE", name: "Sample" }));
+  samples.set("supervisor-privilege", await made("/v1/supervisor-privilege", { name: "Sample" }));
   samples.set("operation", await made("/v1/watch/activate", { ids: [samples.get("watch")] }));
   const estate = { items: [{ key: "a", watch: { name: "w-1" } }] };
   const report = await server.post("/v1/watch/reconcile", estate, { key: owner });

@@ -105,6 +105,7 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
     startOperation: refuseChange,
     forget: refuseChange,
     prepareTenant: refuseChange,
+    moveTenant: refuseChange,
     clearUser: refuseChange,
     async awaitOperation(operationId, seconds) {
       await kernel.operations.settled(caller.who.acting.id, operationId, seconds * 1_000);
@@ -214,6 +215,9 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     },
     async prepareTenant(tenant) {
       for (const module of kernel.modules) await module.prepareTenant?.(ctx, tenant);
+    },
+    async moveTenant(move) {
+      for (const module of kernel.modules) await module.moveTenant?.(ctx, move);
     },
     startOperation(kind, start) {
       gathered.wakes = true;

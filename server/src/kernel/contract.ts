@@ -81,6 +81,8 @@ export type Context = {
   startOperation<I>(kind: OperationKind<I>, start: OperationStart<I>): Promise<{ id: string; started: boolean }>;
   /** Lets every module make what it keeps per tenant; for the operation that makes tenants. */
   prepareTenant(tenant: MadeTenant): Promise<void>;
+  /** Lets every module follow a tenant to its new parent; for the operation that moves tenants. */
+  moveTenant(move: TenantMove): Promise<void>;
   /** Lets every module drop what it keeps of a user; for the operation that removes users. */
   clearUser(userId: string): Promise<void>;
   /** What describes this server: versions, OpenAPI. */
@@ -191,6 +193,9 @@ export type MadeTenant = {
   timeZone: string;
 };
 
+/** A tenant that was just hung below another parent; all below it came along. */
+export type TenantMove = { id: string; fromParentId: string; parentId: string };
+
 export type Stop = () => Promise<void>;
 export type Module = {
   name: Service;
@@ -212,6 +217,16 @@ export type Module = {
    * tenant it runs at every start, so it must bear repetition.
    */
   prepareTenant?(ctx: Context, tenant: MadeTenant): Promise<void>;
+  /**
+   * Follows a tenant to its new parent, in the transaction that moves it; acts above both parents. What this module keeps
+   * of tenants that are no longer above it, and must not reach it any more, goes here.
+   */
+  moveTenant?(ctx: Context, move: TenantMove): Promise<void>;
+  /**
+   * Deletes for good what this module keeps of a tenant outside its tables: files, what lies with others. Rows with the
+   * tenant's `tenant_id` go by themselves, afterwards. May be called again.
+   */
+  purge?(kernel: import("./kernel.ts").Kernel, tenantId: string): Promise<void>;
   /** Drops, in the transaction that removes a user, what this module keeps of it. */
   clearUser?(ctx: Context, userId: string): Promise<void>;
   /** Serves addresses outside the route table (OAuth, pages), with rules of their own, in a scope of their own. */

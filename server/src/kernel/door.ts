@@ -10,7 +10,7 @@ import { newId } from "./ids.ts";
 import type { Kernel, RefusalReason, Verdict } from "./kernel.ts";
 import type { Service } from "./permissions.ts";
 import type { Principal } from "./principal.ts";
-import { actorHolds, lacking, scopeCovers } from "./principal.ts";
+import { actorHolds, lacking, onlyReads, scopeCovers } from "./principal.ts";
 import {
   apiNotEnabled,
   credentialThrottled,
@@ -228,6 +228,12 @@ function checkPermission(who: Principal, route: Route): void {
         headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${permission}"` },
       });
     }
+  }
+  if (permission === "any" && isWrite(route) && onlyReads(who.scopes)) {
+    throw refuse(scopeMissing, {
+      detail: "The credential's scope covers reads only.",
+      headers: { "www-authenticate": 'Bearer error="insufficient_scope"' },
+    });
   }
   if (who.readOnly && isWrite(route)) throw refuse(keyReadOnly);
 }

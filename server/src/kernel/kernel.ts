@@ -49,6 +49,8 @@ export type Settings = {
   tcpProbePorts: readonly number[];
   passwordGrant: boolean;
   oauthAlgorithm: "RS256" | "ES256";
+  /** Days between the deletion of a tenant and its purge. */
+  tenantPurgeDays: number;
   activityDays: number;
   auditMonths: number;
   auditHeadsFile: string;

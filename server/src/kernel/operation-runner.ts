@@ -19,6 +19,7 @@ import {
   type OperationWork,
 } from "./operations.ts";
 import { internalError, Problem, unavailable } from "./problem.ts";
+import { purgeRows } from "./purge.ts";
 
 const leaseMs = 60_000;
 const renewMs = 15_000;
@@ -85,6 +86,7 @@ export function startOperations(kernel: Kernel): Operations {
       if (!kind) continue;
       if (
         row.status === "queued" &&
+        kind.restart !== "always" &&
         now.getTime() - (row.not_before ?? row.created_at).getTime() > queuedHours * 3_600_000
       ) {
         await end(row, kind, "expired", {});
@@ -106,14 +108,15 @@ export function startOperations(kernel: Kernel): Operations {
 
   async function take(row: OperationRow, kind: OperationKind): Promise<void> {
     const now = kernel.now();
-    if (row.status === "running" && (row.tries >= mostTries || kind.restart === "fail")) {
+    const isSpent = kind.restart === "fail" || (kind.restart === "again" && row.tries >= mostTries);
+    if (row.status === "running" && isSpent) {
       await end(row, kind, "failed", { error: new Problem(interrupted) });
       return;
     }
-    const caller = await callerOf(row);
+    const caller = await callerOf(row, kind);
     const claimed = await inTransaction(kernel, caller, async (ctx) => {
       const mine = await ctx.db.first(
-        query<OperationRow>(sql`update kernel.operation set status = 'running', tries = tries + 1, lease_holder = ${holder},
+        query<OperationRow>(sql`update kernel.operation set status = 'running', tries = least(tries + 1, 100), lease_holder = ${holder},
             lease_until = ${new Date(now.getTime() + leaseMs)}, started_at = coalesce(started_at, ${now}), updated_at = ${now}
           where tenant_id = ${row.tenant_id} and id = ${row.id} and (status = 'queued' or (status = 'running' and lease_until <= ${now})) returning *`),
       );
@@ -136,15 +139,22 @@ export function startOperations(kernel: Kernel): Operations {
   }
 
   /** The starter, with its rights as they are now; the scopes of the credential it used still bound it. */
-  async function callerOf(row: OperationRow): Promise<Caller> {
-    const card = (await kernel.gate.tenant(row.tenant_id))!;
+  async function callerOf(row: OperationRow, kind: OperationKind, actingId = row.tenant_id): Promise<Caller> {
+    const card = (await kernel.gate.tenant(actingId))!;
     const base = systemCaller(kernel, card, row.kind);
+    const call = {
+      ...base.call,
+      correlationId: row.correlation_id,
+      requestId: row.request_id ?? base.call.requestId,
+    };
+    const { id, name } = row.owner;
+    if (kind.as === "system") return { ...base, call, who: { ...base.who, onBehalfOf: { id, name } } };
     const owner = row.owner.kind === "system" ? base.who : await kernel.gate.principalOf(row.owner, row.owner.tenantId);
     const who = owner && { ...owner, acting: card, scopes: row.owner.scopes };
     return {
       ...base,
       who: who ?? { ...base.who, grants: [] },
-      call: { ...base.call, correlationId: row.correlation_id, requestId: row.request_id ?? base.call.requestId },
+      call,
     };
   }
 
@@ -160,7 +170,7 @@ export function startOperations(kernel: Kernel): Operations {
     try {
       if (caller.who.grants.length === 0)
         throw new Problem(interrupted, { detail: "Who started this may no longer act." });
-      const result = await kind.run(workOf(row, caller, abort.signal), row.input);
+      const result = await kind.run(workOf(row, kind, caller, abort.signal), row.input);
       outcome = { status: "succeeded", result };
     } catch (error) {
       outcome = outcomeOf(error, abort.signal, row);
@@ -207,9 +217,9 @@ export function startOperations(kernel: Kernel): Operations {
     else if (state.cancel_asked) abort.abort("cancel");
   }
 
-  function workOf(row: OperationRow, caller: Caller, signal: AbortSignal): OperationWork {
+  function workOf(row: OperationRow, kind: OperationKind, caller: Caller, signal: AbortSignal): OperationWork {
     let toldAtMs = Number.NEGATIVE_INFINITY;
-    return {
+    const work: OperationWork = {
       id: row.id,
       tenantId: row.tenant_id,
       who: caller.who,
@@ -217,7 +227,21 @@ export function startOperations(kernel: Kernel): Operations {
       now: kernel.now,
       guard: kernel.guard,
       db: kernel.db.in(row.tenant_id),
-      transaction: (part) => inTransaction(kernel, { ...caller, now: kernel.now() }, part),
+      async transaction(part, actingId) {
+        if (actingId !== undefined && kind.as !== "system") throw new Error("Only the system acts in other tenants.");
+        const actor = actingId === undefined ? caller : await callerOf(row, kind, actingId);
+        return inTransaction(kernel, { ...actor, now: kernel.now() }, part);
+      },
+      async purgeTenant(tenantId) {
+        await kernel.secrets.destroyKeys(tenantId);
+        for (const module of kernel.modules) await module.purge?.(kernel, tenantId);
+        await kernel.activity.flush();
+        let done = 0;
+        await purgeRows(kernel, tenantId, signal, async (rows) => {
+          done += rows;
+          await work.progress(done, null);
+        });
+      },
       async progress(done, total, note) {
         const atMs = performance.now();
         const tells = atMs - toldAtMs >= progressEveryMs;
@@ -231,6 +255,7 @@ export function startOperations(kernel: Kernel): Operations {
         });
       },
     };
+    return work;
   }
 
   async function end(
@@ -241,7 +266,7 @@ export function startOperations(kernel: Kernel): Operations {
     caller?: Caller,
   ): Promise<void> {
     const error = outcome.error && problemBody(outcome.error, row.request_id ?? "", `/operation/${row.id}`);
-    const base = caller ?? (await callerOf(row));
+    const base = caller ?? (await callerOf(row, kind));
     await inTransaction(kernel, { ...base, now: kernel.now() }, async (ctx) => {
       const final = await ctx.db.first(
         query<OperationRow>(sql`update kernel.operation set status = ${status}, finished_at = ${ctx.now}, updated_at = ${ctx.now}, lease_holder = null,
@@ -314,6 +339,7 @@ export async function cancelOperation(
     tellOperation(ctx, cancelled);
     return cancelled;
   }
+  if (kind.cancellable === "queued") return undefined;
   return ctx.db.first(
     query<OperationRow>(
       sql`update kernel.operation set cancel_asked = true, updated_at = ${ctx.now} where id = ${row.id} and status = 'running' returning *`,

@@ -66,9 +66,10 @@ export async function insertOperation<I>(
   for (;;) {
     const row = await ctx.db.first(
       query<OperationRow>(sql`insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner, subject, exclusive, input, correlation_id,
-          request_id, created_at, updated_at)
+          request_id, not_before, created_at, updated_at)
         values (${start.tenantId}, ${newId("opn", ctx.now.getTime())}, ${kind.kind}, 'queued', ${actor.id}, ${JSON.stringify(owner)}, ${start.subject},
-          ${kind.exclusive}, ${JSON.stringify(start.input)}, ${ctx.call.correlationId}, ${ctx.call.requestId}, ${ctx.now}, ${ctx.now})
+          ${kind.exclusive}, ${JSON.stringify(start.input)}, ${ctx.call.correlationId}, ${ctx.call.requestId},
+          ${start.notBefore ?? null}, ${ctx.now}, ${ctx.now})
         on conflict (tenant_id, kind, subject) where status in ('queued', 'running') and exclusive do nothing returning *`),
     );
     if (row) {

@@ -21,12 +21,18 @@ export type OperationKind<I = any> = {
   readonly summary: string;
   /** What `result.data` holds. */
   readonly result: TSchema;
-  /** What happens when its process died: begin again (three times at most), or end as `failed`, `interrupted`. */
-  readonly restart: "again" | "fail";
+  /**
+   * What happens when its process died: begin again (three times at most), or end as `failed`, `interrupted`. `always`:
+   * begin again however often, and wait in the queue for as long as it takes.
+   */
+  readonly restart: "again" | "fail" | "always";
+  /** Runs as the system, on behalf of who started it: also when that one may no longer act. */
+  readonly as?: "system";
   /** One at a time per subject. */
   readonly exclusive: boolean;
   readonly maxMinutes: number;
-  readonly cancellable: boolean;
+  /** `queued`: until it begins. */
+  readonly cancellable: boolean | "queued";
   /** Whether one more may run beside those that run now; the rest wait as `queued`. */
   admits?(candidate: OperationPlace<I>, running: readonly OperationPlace[], now: Date): boolean;
   run(work: OperationWork, input: I): Promise<OperationResult>;
@@ -40,7 +46,8 @@ export type OperationKind<I = any> = {
 };
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export type OperationPlace<I = any> = { id: string; kind: string; tenantId: string; subject: string | null; input: I };
-export type OperationStart<I> = { tenantId: string; subject: string | null; input: I };
+/** `notBefore`: it stays queued until then. */
+export type OperationStart<I> = { tenantId: string; subject: string | null; input: I; notBefore?: Date };
 /**
  * `url`: path of what came out, below the label. `store` writes it in the transaction of the final state; a Problem that
  * it throws undoes that, and the operation fails with it instead.
@@ -56,7 +63,10 @@ export type OperationWork = {
   now(): Date;
   guard: AddressGuard;
   db: Db;
-  transaction<T>(part: (ctx: Context) => Promise<T>): Promise<T>;
+  /** `actingId`: another tenant to act in, for kinds that run as the system. */
+  transaction<T>(part: (ctx: Context) => Promise<T>, actingId?: string): Promise<T>;
+  /** Destroys a tenant's data keys, then what the modules keep of it, then all its rows but its own (purge.ts). */
+  purgeTenant(tenantId: string): Promise<void>;
   progress(done: number, total: number | null, note?: string): Promise<void>;
 };
 

@@ -1,5 +1,4 @@
-import type { Permission, Service } from "./permissions.ts";
-import { isRead, serviceOf } from "./permissions.ts";
+import { isRead, type Permission, permissions, serviceOf, withImplied } from "./permissions.ts";
 import { type Problem, permissionMissing, refuse } from "./problem.ts";
 
 export type LaneName = "api" | "scim" | "publish";
@@ -50,20 +49,43 @@ export type Principal = {
   /** Users' tokens: when the person last proved who they are; null for keys and service accounts. */
   authTime: Date | null;
   grants: readonly Grant[];
+  /** The one thing that a bound key acts for; its module lets it do nothing else. */
+  bound?: { kind: string; id: string } | null;
   /** The tenant this call acts in: the credential's own, or the one named by `Demarc-Tenant`. */
   acting: TenantCard;
 };
 
 /** Whether the credential's scopes let it use a permission, whatever its actor holds. */
 export function scopeCovers(scopes: readonly string[], permission: Permission): boolean {
-  const service = serviceOf(permission) as Service;
-  return scopes.some(
-    (scope) =>
-      scope === "*" ||
-      scope === permission ||
-      scope === service ||
-      (isRead(permission) && (scope === "read" || scope === `${service}:read`)),
+  let opened = openedBy.get(scopes);
+  if (!opened) {
+    opened = opens(scopes);
+    openedBy.set(scopes, opened);
+  }
+  return opened.has(permission);
+}
+
+/** By the very list, which lives as long as the principal that has it. */
+const openedBy = new WeakMap<readonly string[], ReadonlySet<Permission>>();
+
+/** Closed under implication, as roles are: what writing brings with it in a role, a scope for writing opens too. */
+function opens(scopes: readonly string[]): ReadonlySet<Permission> {
+  return withImplied(
+    permissions.filter((permission) =>
+      scopes.some(
+        (scope) =>
+          scope === "*" ||
+          scope === permission ||
+          scope === serviceOf(permission) ||
+          (isRead(permission) && (scope === "read" || scope === `${serviceOf(permission)}:read`)),
+      ),
+    ),
   );
+}
+
+/** Whether scopes open nothing but reads: such a credential changes nothing, whatever a route asks for. */
+export function onlyReads(scopes: readonly string[]): boolean {
+  return permissions.every((permission) => isRead(permission) || !scopeCovers(scopes, permission));
 }
 
 /**

@@ -13,6 +13,10 @@ export const tenantEvents = {
   planChanged: ofTenant("plan_changed", "A tenant was given another usage plan, or none of its own."),
   suspended: ofTenant("suspended", "A tenant, and with it all below, was suspended."),
   resumed: ofTenant("resumed", "A tenant's suspension ended."),
+  moved: ofTenant("moved", "A tenant, and with it all below, was hung under another parent."),
+  deletionScheduled: ofTenant("deletion_scheduled", "A tenant will be deleted for good at its `purgeAt`."),
+  deletionCancelled: ofTenant("deletion_cancelled", "A tenant is suspended, and no longer to be deleted."),
+  deleted: ofTenant("deleted", "A tenant was deleted for good; told to the one above it."),
 };
 
 export const authPolicyUpdated = event("access", "auth_policy.updated", {

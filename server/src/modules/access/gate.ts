@@ -39,6 +39,7 @@ type KeyFound = {
   enabled: boolean;
   deleted: boolean;
   secret_expires_at: Date | null;
+  bound: Principal["bound"];
 };
 type ActorFound = {
   name: string;
@@ -134,7 +135,12 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     const isToken = credential.split(".").length === 3;
     const value = await together(mark, () =>
       fresh(
-        () => (isToken ? byToken(credential) : byKey(credentialDigest(credential))),
+        async () => {
+          const token = isToken ? await byToken(credential) : null;
+          // Keys of other systems may have two dots as well.
+          const isOther = token === null || (!token.verdict.ok && token.verdict.reason === "malformed");
+          return (isOther ? await byKey(credentialDigest(credential)) : null) ?? token;
+        },
         (found) => found && known.set(mark, found),
       ),
     );
@@ -191,6 +197,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       readOnly: key.read_only,
       authTime: null,
       grants: grantsOf(found, card),
+      bound: key.bound,
     };
     return {
       verdict: { ok: true, who },
@@ -305,7 +312,7 @@ function grantsOf(found: ActorFound, card: TenantCard): Grant[] {
 
 const findKey = (digest: Buffer) =>
   query<KeyFound>(sql`select k.id, k.tenant_id, k.kind, k.title, s.hint, k.user_id, k.responsible_user_id, k.scopes, k.read_only,
-      k.expires_at, k.allowed_addresses, k.enabled, k.deleted_at is not null as deleted, s.expires_at as secret_expires_at
+      k.expires_at, k.allowed_addresses, k.enabled, k.deleted_at is not null as deleted, s.expires_at as secret_expires_at, k.bound
     from access.key_secret s join access.key k on k.id = s.key_id where s.digest = ${digest}`);
 
 /** An actor with its assignments. Whether a user is current is the directory's to say; whether it is blocked, ours. */

@@ -25,9 +25,20 @@ export function requireMayHandOut(
       if (scopeCovers(scopes, permission) && !mayHandOut(ctx.who, permission, role)) exceeding.add(permission);
     }
   }
-  if (exceeding.size === 0) return;
+  if (exceeding.size > 0) throw exceeds(exceeding);
+}
+
+/** Refuses with 403 what the caller does not hold itself at the place: nothing is carried by the right to issue keys. */
+export function requireHolds({ who }: Pick<Context, "who">, role: GivenRole): void {
+  const lacking = [...role.permissions].filter(
+    (name) => !scopeCovers(who.scopes, name) || !holdsAt(who.grants, name, role),
+  );
+  if (lacking.length > 0) throw exceeds(lacking);
+}
+
+function exceeds(exceeding: Iterable<Permission>) {
   const permissions = [...exceeding].sort();
-  throw refuse(grantExceedsOwn, {
+  return refuse(grantExceedsOwn, {
     detail: `You do not hold ${permissions.slice(0, 5).join(", ")}${permissions.length > 5 ? " and others" : ""} there.`,
     members: { permissions },
   });
@@ -36,19 +47,17 @@ export function requireMayHandOut(
 type Place = Pick<GivenRole, "within" | "lineage">;
 
 function mayHandOut(who: Principal, permission: Permission, place: Place): boolean {
-  if (holdsAt(who, who.grants, permission, place)) return true;
+  // What a credential is shut out of by its own scopes, it opens for no other one.
+  if (!scopeCovers(who.scopes, permission)) return false;
+  if (holdsAt(who.grants, permission, place)) return true;
   if (!carried.has(permission)) return false;
   const carrying = who.grants.filter((grant) => !isForDeskKeysOnly(grant));
-  return holdsAt(who, carrying, "key.issue", place) || holdsAt(who, carrying, "client.manage", place);
+  return (["key.issue", "client.manage"] as const).some(
+    (name) => scopeCovers(who.scopes, name) && holdsAt(carrying, name, place),
+  );
 }
 
-function holdsAt(
-  who: Principal,
-  grants: readonly Grant[],
-  permission: Permission,
-  { within, lineage }: Place,
-): boolean {
-  if (!scopeCovers(who.scopes, permission)) return false;
+function holdsAt(grants: readonly Grant[], permission: Permission, { within, lineage }: Place): boolean {
   return grants.some(
     (grant) =>
       grant.permissions.has(permission) &&

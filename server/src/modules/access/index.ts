@@ -37,6 +37,7 @@ import { sessionRoutes } from "./session/routes.ts";
 import { signingKeyRotated } from "./signing-key/events.ts";
 import { signingKeyRoutes } from "./signing-key/routes.ts";
 import { signingKeyJobs } from "./signing-key/tend.ts";
+import { tenantDeletion } from "./tenant/end.ts";
 import { tenantRoutes } from "./tenant/routes.ts";
 import { logInEvents } from "./user/events.ts";
 import { userRoutes } from "./user/routes.ts";
@@ -48,7 +49,9 @@ export { createGate } from "./gate.ts";
 export { createWrongCredentialLimiter } from "./guess-guard.ts";
 export { grantExceedsOwn } from "./hand-out.ts";
 export { createAddressAlarm } from "./key/address-alarm.ts";
+export { mintBoundKey } from "./key/bound.ts";
 export { endedUserEvents } from "./key/ended-user.ts";
+export { keyCreated } from "./key/events.ts";
 export { createLastUse } from "./key/last-use.ts";
 export { createKey } from "./key/operations.ts";
 export { takesLastAdministrator } from "./last-administrator.ts";
@@ -57,9 +60,22 @@ export { awaitsSetUp, makeSetupLink } from "./link/setup.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
+export {
+  type CustomRole,
+  findCustomRole,
+  isAdministrator,
+  listCustomRoles,
+  type RoleFace,
+  type RoleFilters,
+} from "./role/rows.ts";
+export { readSwitches } from "./role/switches.ts";
+export { deleteCustomRole, lockRoles, mostRoles, type RoleObstacle, storeCustomRole } from "./role/write.ts";
 export { ensureRoot } from "./root.ts";
 export { verificationKeys } from "./signing-key/signer.ts";
 export { isAssignedWithin, timeZoneOf, timeZonesOf } from "./standing.ts";
+export { reauthenticationRequired } from "./step-up.ts";
+export { lineageOf } from "./tenant/lineage-of.ts";
+export const { deletionCancelled: tenantDeletionCancelled } = tenantEvents;
 export { createTenant } from "./tenant/create.ts";
 export { endLogIn, forgetUser } from "./user/end-log-in.ts";
 export { setPassword } from "./user/log-in-row.ts";
@@ -100,6 +116,7 @@ export const access: Module = {
     ...invitationEvents,
     auditHeadSigned,
   ],
+  operations: [tenantDeletion],
   jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs, ...linkJobs, ...auditJobs],
   sealed: [
     { table: "access.signing_key", column: "private_sealed", rowId: "kid" },

@@ -18,10 +18,13 @@ export type TenantRow = {
   status: "active" | "suspended" | "deleting";
   status_reason: string | null;
   purge_at: Date | null;
+  /** The end of the audit chain, once the purge has begun. */
+  last_head: AuditHead | null;
   created_at: Date;
   updated_at: Date;
   version: Generated<number>;
 };
+export type AuditHead = { seq: number; hash: string; at: string };
 export type AuthPolicy = {
   mfa: "off" | "optional" | "required";
   sessionIdleMinutes: number;
@@ -44,7 +47,10 @@ export type RoleRow = {
   tenant_id: string;
   id: string;
   external_id: string;
+  face: Generated<"role" | "privilege">;
   name: string;
+  /** What names are compared by: `fold` of the directory. */
+  name_key: string | null;
   permissions: Record<string, "allow" | "deny">;
   shared: boolean;
   created_at: Date;
@@ -64,6 +70,9 @@ export type AssignmentRow = {
   created_by: string;
 };
 
+/** The one thing of another module that a bound key acts for. */
+export type BoundTo = { kind: string; id: string };
+
 export type KeyRow = {
   tenant_id: string;
   id: string;
@@ -78,7 +87,7 @@ export type KeyRow = {
   allowed_addresses: string[];
   enabled: Generated<boolean>;
   disabled_reason: string | null;
-  bound: unknown;
+  bound: BoundTo | null;
   created_by: string;
   created_at: Date;
   updated_at: Date;

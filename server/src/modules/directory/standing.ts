@@ -7,6 +7,8 @@ export type UserStanding = {
   live: boolean;
   reason: "expired" | "revoked" | null;
   expiresAt: Date | null;
+  /** It has a way in of its own, whichever. */
+  logsIn: boolean;
 };
 
 /** How a user stands at `at`; undefined when there is no such user (any more). */
@@ -14,7 +16,7 @@ export async function userStanding(db: Db, userId: string, at: Date): Promise<Us
   const user = await db.first(
     directory
       .selectFrom("directory.user")
-      .select(["fullname", "is_current", "expires_at"])
+      .select(["fullname", "is_current", "expires_at", "log_in_method"])
       .where("id", "=", userId)
       .where("deleted_at", "is", null),
   );
@@ -25,6 +27,7 @@ export async function userStanding(db: Db, userId: string, at: Date): Promise<Us
     live: user.is_current && !expired,
     reason: expired ? "expired" : user.is_current ? null : "revoked",
     expiresAt: user.expires_at,
+    logsIn: user.log_in_method !== "none",
   };
 }
 

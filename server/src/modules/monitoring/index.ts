@@ -14,7 +14,7 @@
 import type { Module } from "#kernel/contract";
 import { treeEvents } from "./events.ts";
 import { folderRoutes } from "./folder/routes.ts";
-import { clearContact, makeTenantRoot } from "./folder/tenant-root.ts";
+import { clearContact, makeTenantRoot, moveTenantRoot } from "./folder/tenant-root.ts";
 import { importRoutes } from "./import/routes.ts";
 import { purgeTombstones } from "./jobs.ts";
 import { locationRoutes } from "./location/routes.ts";
@@ -56,5 +56,6 @@ export const monitoring: Module = {
   jobs: [purgeTombstones, sweepReports],
   nodes: treeNodes,
   prepareTenant: makeTenantRoot,
+  moveTenant: (ctx, { id, parentId }) => moveTenantRoot(ctx, id, parentId),
   clearUser: clearContact,
 };

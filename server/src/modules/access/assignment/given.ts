@@ -1,7 +1,5 @@
 /** What the body of an assignment means: its principal, its role, its place; every fault on its own pointer. */
-import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
-import { query } from "#kernel/db";
 import { idKind } from "#kernel/ids";
 import { type Permission, providerOnly, serviceOf } from "#kernel/permissions";
 import { holdsIn, lacking, type Within } from "#kernel/principal";
@@ -9,9 +7,10 @@ import { type Fault, invalid, referenceNotFound } from "#kernel/problem";
 import { idFault } from "#kernel/reference";
 import { nearest } from "#kernel/validate";
 import { tenantOfUser } from "#modules/directory";
+import { builtInOf } from "../role/rows.ts";
 import { allowedBy, builtInRoles, heldWithin } from "../roles.ts";
 import { access } from "../tables.ts";
-import { idsOf, type Lineage } from "../tenant/lineage.ts";
+import { lineageOf } from "../tenant/lineage-of.ts";
 import type { NewAssignment } from "./schema.ts";
 
 export type Principal = NewAssignment["principal"];
@@ -24,14 +23,6 @@ const principals = {
   client: { prefix: "cli", read: "client.read" },
   key: { prefix: "key", read: "key.read" },
 } as const;
-
-/** A tenant with all above it; undefined where the caller cannot see the tenant. */
-export async function lineageOf(ctx: Context, tenantId: string): Promise<string[] | undefined> {
-  const row = await ctx.db.first(
-    query<{ lineage: Lineage | null }>(sql`select access.lineage(${tenantId}) as lineage`),
-  );
-  return row?.lineage ? idsOf(row.lineage) : undefined;
-}
 
 /** Who gets the role. The caller must hold `role.assign` in the whole of its tenant. */
 export async function findHolder(ctx: Context, principal: Principal): Promise<Holder> {
@@ -83,6 +74,8 @@ async function find(
 /** A role that the principal may have: built in, of its own tenant, or shared by a tenant above. */
 export async function findRole(ctx: Context, roleId: string, holder: Holder): Promise<Role> {
   const pointer = "/roleId";
+  const builtIn = builtInOf(roleId, holder.tenantId);
+  if (builtIn) return findRole(ctx, builtIn, holder);
   const permissions = builtInRoles.get(roleId) ?? (await customRole(ctx, roleId, holder));
   if (!permissions) throw invalid([unknownRole(roleId, pointer)]);
   const isRoot = holder.lineage.length === 1;
@@ -101,8 +94,10 @@ export async function findRole(ctx: Context, roleId: string, holder: Holder): Pr
   return { id: roleId, permissions };
 }
 
+const isCustom = (roleId: string) => ["rol", "spv"].includes(idKind(roleId) ?? "");
+
 async function customRole(ctx: Context, roleId: string, holder: Holder) {
-  if (idKind(roleId) !== "rol") return undefined;
+  if (!isCustom(roleId)) return undefined;
   const row = await ctx.db.first(
     access
       .selectFrom("access.role")
@@ -119,7 +114,7 @@ async function customRole(ctx: Context, roleId: string, holder: Holder) {
 }
 
 function unknownRole(roleId: string, pointer: string): Fault {
-  if (idKind(roleId) === "rol") return referenceNotFound({ pointer });
+  if (isCustom(roleId)) return referenceNotFound({ pointer });
   const hint = nearest(roleId, [...builtInRoles.keys()]);
   return { pointer, rule: "not_found", message: `There is no role ${roleId}.`, ...(hint ? { hint } : {}) };
 }

@@ -23,7 +23,8 @@ export const assignmentExists = problem("assignment_exists", 409, "The principal
 export const assignmentLimitReached = problem("assignment_limit_reached", 409, "The principal has its most roles.");
 
 const most = 100;
-type Row = Selectable<AssignmentRow>;
+export type AssignmentFound = Selectable<AssignmentRow>;
+type Row = AssignmentFound;
 
 function visible(ctx: Pick<Context, "who">, permission: Permission = "role.read") {
   return access.selectFrom("access.assignment as a").where(inReach(ctx.who, permission, sql.ref("a.tenant_id")));
@@ -127,9 +128,14 @@ export async function deleteAssignment(ctx: Context, assignmentId: string): Prom
   requireMatch(ctx, Assignment, assignment);
   requireRecentLogIn(ctx);
   if (await takesLastAdministrator(ctx, row.tenant_id, { assignmentId })) throw refuse(lastAdministrator);
-  await ctx.db.run(access.deleteFrom("access.assignment").where("id", "=", assignmentId));
+  await removeAssignment(ctx, row);
+}
+
+/** Takes a role away; that it may be taken is the caller's to know. */
+export async function removeAssignment(ctx: Context, row: Row): Promise<void> {
+  await ctx.db.run(access.deleteFrom("access.assignment").where("id", "=", row.id));
   await touchHolder(ctx, row);
-  tell(ctx, assignment, "deleted");
+  tell(ctx, shown(row), "deleted");
   ctx.forget();
 }
 

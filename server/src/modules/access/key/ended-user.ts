@@ -3,7 +3,8 @@ import type { Context } from "#kernel/contract";
 import type { EventKind } from "#kernel/events";
 import { access } from "../tables.ts";
 import { keyDeleted, keyDisabled } from "./events.ts";
-import { endKey, record } from "./operations.ts";
+import { endKey } from "./operations.ts";
+import { record } from "./record.ts";
 import { keyOf, readKey, tellOfKey } from "./rows.ts";
 
 /** What `keysOfEndedUser` tells: routes of others that call it declare these. */

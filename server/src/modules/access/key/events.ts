@@ -10,6 +10,10 @@ export const keyUpdated = event("access", "key.updated", { ...about, summary: "A
 export const keyEnabled = event("access", "key.enabled", { ...about, summary: "A key works again." });
 export const keyDisabled = event("access", "key.disabled", { ...about, summary: "A key works no more." });
 export const keyRotated = event("access", "key.rotated", { ...about, summary: "A key has a new secret." });
+export const keyReassigned = event("access", "key.reassigned", {
+  ...about,
+  summary: "A key was handed over to another responsible user, or to nobody.",
+});
 export const keyDeleted = event("access", "key.deleted", { ...about, summary: "A key was deleted." });
 export const keyExpiryWarned = event("access", "key.expiry_warned", {
   ...about,
@@ -28,6 +32,7 @@ export const keyEvents = [
   keyEnabled,
   keyDisabled,
   keyRotated,
+  keyReassigned,
   keyDeleted,
   keyExpiryWarned,
   keyExpired,

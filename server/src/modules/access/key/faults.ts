@@ -21,6 +21,13 @@ export function titleFaults(kind: Key["kind"], title: string | undefined): Fault
   return [{ pointer: "/title", rule: "pattern", message }];
 }
 
+/** A credential that is brought along: long enough not to be guessed, sendable as a header, and no other kind of ours. */
+export function valueFaults(value: string | undefined): Fault[] {
+  if (value === undefined || (/^[\x21-\x7e]{32,256}$/.test(value) && !/^dm[ks]_/.test(value))) return [];
+  const message = "Must be 32 to 256 visible ASCII characters, and not begin with dmk_ or dms_.";
+  return [{ pointer: "/value", rule: "pattern", message }];
+}
+
 export function scopeFaults(scopes: readonly string[] | undefined): Fault[] {
   return (scopes ?? []).flatMap((scope, index) => {
     if (offered.has(scope)) return [];

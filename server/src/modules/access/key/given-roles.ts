@@ -6,10 +6,11 @@ import { newId } from "#kernel/ids";
 import { permissions } from "#kernel/permissions";
 import type { Within } from "#kernel/principal";
 import { type Fault, Problem } from "#kernel/problem";
-import { findPlace, findRole, lineageOf } from "../assignment/given.ts";
+import { findPlace, findRole } from "../assignment/given.ts";
 import type { GivenRole } from "../hand-out.ts";
 import { allowedBy, builtInRoles, heldWithin } from "../roles.ts";
 import { access } from "../tables.ts";
+import { lineageOf } from "../tenant/lineage-of.ts";
 import type { RoleFound } from "./rows.ts";
 import type { NewRole } from "./schema.ts";
 
@@ -47,7 +48,7 @@ async function readRole(
   try {
     const role = await findRole(ctx, roleId, holder);
     const { within, lineage } = await findPlace(ctx, given, holder, role);
-    return { roleId, within, permissions: heldWithin(role.permissions, within.kind), lineage };
+    return { roleId: role.id, within, permissions: heldWithin(role.permissions, within.kind), lineage };
   } catch (error) {
     const faults = error instanceof Problem ? error.refusal.errors : undefined;
     if (!faults) throw error;

@@ -153,10 +153,10 @@ describe("issuing", () => {
       "/scopes/1 enum watch.write",
       "/title pattern",
     ]);
-    const unknown = await issue(a.key, { title: "x", value: "y", secrets: [] });
+    const unknown = await issue(a.key, { title: "x", volume: "y", secrets: [] });
     assert.deepEqual(
       unknown.body.errors.map((fault: any) => `${fault.pointer} ${fault.rule}`),
-      ["/value additionalProperties", "/secrets read_only"],
+      ["/volume additionalProperties", "/secrets read_only"],
     );
   });
 

@@ -1,22 +1,24 @@
 import { type SqlBool, sql } from "kysely";
-import { changesOf } from "#kernel/audit";
 import type { Context } from "#kernel/contract";
 import type { EventKind } from "#kernel/events";
 import { newId } from "#kernel/ids";
 import { readPage } from "#kernel/page";
-import { type Fault, invalid, notFound, problem, referenceNotFound, refuse } from "#kernel/problem";
-import { filterFaults, idFault } from "#kernel/reference";
-import { tenantOfUser, userNameIn, userStanding } from "#modules/directory";
+import { type Fault, invalid, notFound, problem, refuse } from "#kernel/problem";
+import { filterFaults } from "#kernel/reference";
+import { tenantOfUser, userStanding } from "#modules/directory";
 import { requireMayHandOut } from "../hand-out.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { access } from "../tables.ts";
 import { visibleTenants } from "../tenant/rows.ts";
-import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
-import { expiryFaults, readNetworks, scopeFaults, titleFaults } from "./faults.ts";
+import { keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
+import { expiryFaults, readNetworks, scopeFaults, titleFaults, valueFaults } from "./faults.ts";
 import { heldBy, isAmong, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
-import { requirePlace, requireTitle, titleTaken } from "./place.ts";
-import { lockKey, requireMayIssue, requireVersion } from "./rights.ts";
-import { addSecret, rotateSecret } from "./rotation.ts";
+import { storeKey, type Tagged } from "./issue.ts";
+import { userFaults } from "./owner.ts";
+import { requirePlace, requireTitle } from "./place.ts";
+import { record, shownFields } from "./record.ts";
+import { lockKey, requireMayImport, requireMayIssue, requireVersion } from "./rights.ts";
+import { rotateSecret } from "./rotation.ts";
 import { type KeyFound, keyOf, keyTag, readKey, tellOfKey, visibleKeys, withParts } from "./rows.ts";
 import type { IssuedKey, Key, KeyChange, NewKey, Rotation } from "./schema.ts";
 
@@ -34,11 +36,6 @@ type Filters = {
   updatedSince?: string;
   q?: string;
 };
-/** A resource with the tag that its reply carries. */
-export type Tagged<T> = { body: T; etag: string };
-
-const shownFields = ["title", "description", "roles", "scopes", "readOnly", "expiresAt", "allowedAddresses"] as const;
-const auditedFields = [...shownFields, "enabled", "disabledReason", "userId", "responsibleUserId", "kind"] as const;
 
 export async function listKeys(ctx: Context, input: ListInput & Filters) {
   const faults = [
@@ -89,6 +86,7 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
   const tenantId = ctx.who.acting.id;
   const id = newId("key", ctx.now.getTime());
   await requireMayIssue(ctx, kind, input.userId);
+  if (input.value !== undefined) requireMayImport(ctx);
   requireRecentLogIn(ctx);
   const { networks, faults: networkFaults } = readNetworks(input.allowedAddresses ?? []);
   const { roles, faults: roleFaults } = await newRoles(ctx, id, kind, input);
@@ -98,50 +96,28 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
     ...roleFaults,
     ...scopeFaults(input.scopes),
     ...expiryFaults(input.expiresAt, ctx.now),
+    ...valueFaults(input.value),
     ...networkFaults,
   ];
   if (faults.length > 0) throw invalid(faults);
   const handed = kind === "personal" ? await heldBy(ctx, tenantId, input.userId!) : roles;
   requireMayHandOut(ctx, handed, scopes);
   await requirePlace(ctx, kind, input.userId ?? null);
-  const made = await ctx.db.first(
-    access
-      .insertInto("access.key")
-      .values({
-        tenant_id: tenantId,
-        id,
-        kind,
-        title: title.normalize("NFC"),
-        description: input.description ?? null,
-        user_id: input.userId ?? null,
-        responsible_user_id: input.responsibleUserId ?? null,
-        scopes,
-        read_only: input.readOnly ?? false,
-        expires_at: input.expiresAt ? new Date(input.expiresAt) : null,
-        allowed_addresses: networks,
-        disabled_reason: null,
-        bound: null,
-        created_by: ctx.who.actor.id,
-        created_at: ctx.now,
-        updated_at: ctx.now,
-        last_used_at: null,
-        last_used_address: null,
-        deleted_at: null,
-      })
-      .onConflict((conflict) => conflict.doNothing())
-      .returning("id"),
-  );
-  if (!made) throw await titleTaken(ctx, { tenant_id: tenantId, kind, user_id: input.userId ?? null }, title);
-  // Sent at once, run in order.
-  const [secret, , row] = await Promise.all([
-    addSecret(ctx, { kind: "key", tenantId, id }),
-    storeRoles(ctx, { tenantId, kind: "key", id }, [], roles),
-    readKey(ctx, id),
-  ]);
-  const key = keyOf(row);
-  tellOfKey(ctx, keyCreated as EventKind, key);
-  record(ctx, "created", null, key);
-  return { body: { ...key, secret }, etag: keyTag(row) };
+  return storeKey(ctx, {
+    id,
+    tenantId,
+    kind,
+    title,
+    description: input.description,
+    userId: input.userId ?? null,
+    responsibleUserId: input.responsibleUserId,
+    scopes,
+    roles,
+    readOnly: input.readOnly,
+    expiresAt: input.expiresAt,
+    allowedAddresses: networks,
+    value: input.value,
+  });
 }
 
 async function newRoles(ctx: Context, id: string, kind: Key["kind"], { roles }: NewKey) {
@@ -171,14 +147,7 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
   if (kind === "personal" && !userId)
     faults.push({ pointer: "/userId", rule: "required", message: "userId is missing." });
   if (!userId) return faults;
-  const pointer = `/${needed}`;
-  const wrong = idFault("usr", userId, { pointer });
-  if (wrong) return [...faults, wrong];
-  const [name, standing] = await Promise.all([
-    userNameIn(ctx.db, ctx.who.acting.id, userId),
-    userStanding(ctx.db, userId, ctx.now),
-  ]);
-  return name !== undefined && standing?.live ? faults : [...faults, referenceNotFound({ pointer })];
+  return [...faults, ...(await userFaults(ctx, ctx.who.acting.id, userId, `/${needed}`))];
 }
 
 /** Changes a key; absent members keep, null clears. */
@@ -276,7 +245,7 @@ async function requireMayWiden(ctx: Context, row: KeyFound, after: Key, roles: R
 async function requireOwner(ctx: Context, row: KeyFound): Promise<void> {
   if (row.responsible_user_id === null) return;
   const standing = await userStanding(ctx.db, row.responsible_user_id, ctx.now);
-  if (!standing?.live) throw refuse(keyOwnerGone);
+  if (!standing?.live || !standing.logsIn) throw refuse(keyOwnerGone);
 }
 
 /** A second secret for the same key. It gets at the credential, so the key may hold no more than the caller. */
@@ -292,10 +261,12 @@ export async function rotateKey(ctx: Context, keyId: string, input: Rotation | u
   const stored = await readKey(ctx, keyId);
   const key = keyOf(stored);
   tellOfKey(ctx, keyRotated as EventKind, key, { before: keyOf(row), fields: ["secrets"] });
-  record(ctx, "rotated", keyOf(row), key, [
-    { field: "secret", old: "***", new: "***" },
-    { field: "overlapMinutes", old: null, new: overlapMinutes },
-  ]);
+  record(ctx, "rotated", keyOf(row), key, {
+    more: [
+      { field: "secret", old: "***", new: "***" },
+      { field: "overlapMinutes", old: null, new: overlapMinutes },
+    ],
+  });
   ctx.forget();
   return { body: { ...key, secret }, etag: keyTag(stored) };
 }
@@ -339,22 +310,4 @@ export async function endKey(ctx: Context, row: KeyFound): Promise<void> {
   tellOfKey(ctx, keyDeleted as EventKind, keyOf(row), { gone: true });
   record(ctx, "deleted", keyOf(row), null);
   ctx.forget();
-}
-
-/** The entry of a change in the audit trail. */
-export function record(
-  ctx: Context,
-  action: string,
-  before: Key | null,
-  after: Key | null,
-  more: { field: string; old: unknown; new: unknown }[] = [],
-): void {
-  const key = (after ?? before)!;
-  ctx.audit({
-    tenantId: key.tenantId,
-    type: "key",
-    action,
-    item: { kind: "key", id: key.id, name: key.title },
-    changes: [...changesOf(before, after, auditedFields), ...more],
-  });
 }

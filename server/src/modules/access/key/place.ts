@@ -2,7 +2,7 @@
 import { type SqlBool, sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { notFound, problem, refuse } from "#kernel/problem";
-import { access } from "../tables.ts";
+import { access, type BoundTo } from "../tables.ts";
 import type { KeyFound } from "./rows.ts";
 import type { NewKey } from "./schema.ts";
 
@@ -36,6 +36,23 @@ export async function requirePlace(
   });
 }
 
+/** The same for the keys of one thing of another module. */
+export async function requireBoundPlace(ctx: Context, tenantId: string, bound: BoundTo, most: number): Promise<void> {
+  const keys = access
+    .selectFrom("access.key")
+    .select(sql<number>`count(*)::int`.as("count"))
+    .where("tenant_id", "=", tenantId)
+    .where("kind", "=", "bound")
+    .where(sql<SqlBool>`bound ->> 'id' = ${bound.id}`)
+    .where("deleted_at", "is", null);
+  const [, counted] = await Promise.all([lockTenant(ctx, tenantId), ctx.db.first(keys)]);
+  if (counted!.count < most) return;
+  throw refuse(keyLimitReached, {
+    detail: `There may be ${most} keys of this ${bound.kind}; delete one first.`,
+    members: { limit: most },
+  });
+}
+
 /** Lets one caller at a time count or rename what belongs to a tenant. */
 export async function lockTenant(ctx: Context, tenantId: string) {
   const tenant = await ctx.db.first(
@@ -45,7 +62,7 @@ export async function lockTenant(ctx: Context, tenantId: string) {
   return tenant;
 }
 
-type Namespace = Pick<KeyFound, "tenant_id" | "kind" | "user_id">;
+type Namespace = Pick<KeyFound, "tenant_id" | "kind" | "user_id" | "bound">;
 
 function ofTitle(ctx: Context, space: Namespace, title: string) {
   return ctx.db.first(
@@ -55,6 +72,7 @@ function ofTitle(ctx: Context, space: Namespace, title: string) {
       .where("tenant_id", "=", space.tenant_id)
       .where("kind", "=", space.kind)
       .where(sql<SqlBool>`coalesce(user_id, '') = ${space.user_id ?? ""}`)
+      .where(sql<SqlBool>`coalesce(bound ->> 'id', '') = ${space.bound?.id ?? ""}`)
       .where(sql<SqlBool>`lower(title) = lower(${title.normalize("NFC")})`)
       .where("deleted_at", "is", null),
   );

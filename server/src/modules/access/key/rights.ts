@@ -5,6 +5,7 @@ import { holdsIn, lacking, scopeCovers } from "#kernel/principal";
 import { notFound, refuse, stale } from "#kernel/problem";
 import { isForDeskKeysOnly } from "../hand-out.ts";
 import { access } from "../tables.ts";
+import { providerOnlyProperty } from "../tenant/rows.ts";
 import { type KeyFound, visibleKeys, withParts } from "./rows.ts";
 import type { NewKey } from "./schema.ts";
 
@@ -24,6 +25,15 @@ export async function requireMayIssue(ctx: Context, kind: NonNullable<NewKey["ki
     if (tenant?.auth_policy.selfServiceKeys) return;
   }
   throw lacking("key.issue");
+}
+
+/** Values from elsewhere are the provider's to bring: it answers for their being hard to guess. */
+export function requireMayImport({ who }: Pick<Context, "who">): void {
+  if (who.tenant.kind === "provider") return;
+  throw refuse(providerOnlyProperty, {
+    detail: "Keys from other systems are imported by the provider's credentials alone.",
+    members: { property: "value" },
+  });
 }
 
 /** A key to be changed, locked: 404 where it may not be read either, 403 where it may be read alone. */

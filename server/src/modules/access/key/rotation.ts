@@ -3,20 +3,32 @@ import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { credentialDigest, mintCredential } from "#kernel/credential";
 import { query } from "#kernel/db";
+import { invalid } from "#kernel/problem";
 
 type Owner = { kind: "key" | "client"; tenantId: string; id: string };
 
+/** A secret of another form has no public part. */
+const shownOfForeign = 4;
 const minuteMs = 60_000;
 /** As long as the activity log may ask why an old secret was refused. */
 const keptMs = 30 * 86_400_000;
 
-/** Gives a key or client a secret, and returns it: it can never be read again. */
-export async function addSecret(ctx: Context, owner: Owner): Promise<string> {
-  const { secret, hint } = mintCredential(owner.kind === "key" ? "dmk" : "dms");
-  await ctx.db.run(
+/**
+ * Gives a key or client a secret, and returns it: it can never be read again. `value`: one that is in use already; 400
+ * where any credential of the installation has it, also a deleted one.
+ */
+export async function addSecret(ctx: Context, owner: Owner, value?: string): Promise<string> {
+  const { secret, hint } =
+    value === undefined
+      ? mintCredential(owner.kind === "key" ? "dmk" : "dms")
+      : { secret: value, hint: value.slice(0, shownOfForeign) };
+  const added = await ctx.db.run(
     query(sql`insert into ${tableOf(owner)} (tenant_id, ${sql.ref(`${owner.kind}_id`)}, digest, hint, created_at)
-      values (${owner.tenantId}, ${owner.id}, ${credentialDigest(secret)}, ${hint}, ${ctx.now})`),
+      values (${owner.tenantId}, ${owner.id}, ${credentialDigest(secret)}, ${hint}, ${ctx.now})
+      on conflict (digest) do nothing`),
   );
+  if (added === 0)
+    throw invalid([{ pointer: "/value", rule: "not_unique", message: "A credential of this value is known already." }]);
   return secret;
 }
 

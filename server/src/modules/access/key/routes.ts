@@ -2,7 +2,8 @@ import { Reply, route } from "#kernel/contract";
 import { listOf, listQuery } from "#kernel/page";
 import { grantExceedsOwn } from "../hand-out.ts";
 import { reauthenticationRequired } from "../step-up.ts";
-import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
+import { providerOnlyProperty } from "../tenant/rows.ts";
+import { keyCreated, keyDeleted, keyDisabled, keyEnabled, keyReassigned, keyRotated, keyUpdated } from "./events.ts";
 import {
   createKey,
   deleteKey,
@@ -14,7 +15,8 @@ import {
   updateKey,
 } from "./operations.ts";
 import { keyLimitReached, keyTitleTaken } from "./place.ts";
-import { IssuedKey, Key, KeyChange, keyFilters, NewKey, Rotation } from "./schema.ts";
+import { keyNotReassignable, reassignKey } from "./reassign.ts";
+import { IssuedKey, Key, KeyChange, keyFilters, NewKey, Reassignment, Rotation } from "./schema.ts";
 
 export const keyRoutes = [
   route({
@@ -50,13 +52,13 @@ export const keyRoutes = [
     id: "createKey",
     summary: "Issue a key",
     description:
-      "Needs `key.issue`; a user issues personal keys for itself where `authPolicy.selfServiceKeys` allows it. The reply alone holds the secret. A standard key made without `roles` gets `integrator`.",
+      "Needs `key.issue`; a user issues personal keys for itself where `authPolicy.selfServiceKeys` allows it. The reply alone holds the secret. A standard key made without `roles` gets `integrator`. With `value` the provider brings along a key of another system.",
     // Not `key.issue`: the door cannot know of self-service. The operation asks for it before anything else.
     permission: "any",
     body: NewKey,
     replies: { 201: IssuedKey },
     secret: "secret",
-    problems: [keyTitleTaken, keyLimitReached, grantExceedsOwn, reauthenticationRequired],
+    problems: [keyTitleTaken, keyLimitReached, grantExceedsOwn, reauthenticationRequired, providerOnlyProperty],
     emits: [keyCreated],
     run: async (ctx, { body }) => {
       const { body: key, etag } = await createKey(ctx, body);
@@ -96,6 +98,24 @@ export const keyRoutes = [
     emits: [keyRotated],
     run: async (ctx, { params, body }) => {
       const { body: key, etag } = await rotateKey(ctx, params.id, body);
+      return new Reply(200, key, { etag });
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/key/{id}/reassign",
+    versions: "v1+",
+    id: "reassignKey",
+    summary: "Hand a key over to another responsible user",
+    description:
+      "Standard and integration keys; the secret stays. A key that was disabled because its user had gone (`owner_gone`) can be enabled again afterwards.",
+    permission: "key.manage",
+    body: Reassignment,
+    replies: { 200: Key },
+    problems: [keyNotReassignable],
+    emits: [keyReassigned],
+    run: async (ctx, { params, body }) => {
+      const { body: key, etag } = await reassignKey(ctx, params.id, body);
       return new Reply(200, key, { etag });
     },
   }),

@@ -105,6 +105,13 @@ const newMembers = {
   readOnly: Type.Optional(readOnly),
   expiresAt: Type.Optional(expiresAt),
   allowedAddresses: Type.Optional(allowedAddresses),
+  value: Type.Optional(
+    Type.String({
+      "x-secret": true,
+      description:
+        "A key that programs of another system hold: it goes on working here. Of the provider's credentials alone; 32 to 256 visible characters.",
+    }),
+  ),
 };
 export const NewKey = object(newMembers, {
   title: "NewKey",
@@ -126,6 +133,15 @@ export const KeyChange = object(
   { title: "KeyChange", "x-read-only": readOnlyMembers("enabled", ...written) },
 );
 export type KeyChange = Static<typeof KeyChange>;
+
+export const Reassignment = object(
+  {
+    responsibleUserId: nullable(id("usr", { description: "Of the key's tenant; null: the key answers for itself." })),
+    comment: Type.Optional(nullable(text(500, { description: "Why; it stands in the audit trail." }))),
+  },
+  { title: "Reassignment" },
+);
+export type Reassignment = Static<typeof Reassignment>;
 
 export const Rotation = object(
   {

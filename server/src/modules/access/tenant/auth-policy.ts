@@ -7,8 +7,7 @@ import { requireMatch } from "#kernel/match";
 import { authPolicyUpdated } from "../events.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { access, type AuthPolicy as Rules } from "../tables.ts";
-import { itemOf } from "./operations.ts";
-import { findTenant, type TenantFound } from "./rows.ts";
+import { findTenant, itemOf, type TenantFound } from "./rows.ts";
 import { AuthPolicy, type AuthPolicyChange } from "./schema.ts";
 
 const fields = ["mfa", "sessionIdleMinutes", "sessionMaxHours", "selfServiceKeys"];

@@ -1,6 +1,5 @@
 /** Making a tenant: its row, what every module keeps for it, and its first administrator, in one transaction. */
 import { randomInt } from "node:crypto";
-import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { newId } from "#kernel/ids";
 import { invalid, Problem, referenceNotFound, refuse } from "#kernel/problem";
@@ -15,19 +14,23 @@ import { standardAuthPolicy, standardLimits } from "../root.ts";
 import { access } from "../tables.ts";
 import { refuseMisplaced } from "./kind.ts";
 import { idsOf } from "./lineage.ts";
-import { checkSettings, itemOf, nameTaken, refuseChosenCode, tenantCodeTaken, tenantExists } from "./operations.ts";
-import { findTenant, requireIn, shown, type TenantFound, visibleTenants } from "./rows.ts";
+import { checkSettings, refuseChosenCode, tenantCodeTaken } from "./operations.ts";
+import { findTenant, itemOf, requireIn, shown, type TenantFound, visibleTenants } from "./rows.ts";
 import type { CreatedTenant, Features, NewTenant } from "./schema.ts";
+import { refuseTaken } from "./siblings.ts";
+import { lockTree, tenantDeleting } from "./tree.ts";
 
 /** Off in a new tenant, whatever its parent has. */
 const offAtFirst = { beta: false, passwordGrant: false };
 const triesOfCode = 5;
 
 export async function createTenant(ctx: Context, input: NewTenant): Promise<CreatedTenant> {
+  await lockTree(ctx, false);
   const parent = await findParent(ctx, input.parentId);
   requireIn(ctx, "tenant.create", parent.lineage);
   if (input.planId !== undefined) requireIn(ctx, "plan.assign", parent.lineage);
   if (input.code !== undefined) refuseChosenCode(ctx);
+  if (parent.status === "deleting") throw refuse(tenantDeleting);
   refuseMisplaced({ kind: parent.kind, level: parent.lineage.length });
   await checkSettings(ctx, input, parent.lineage);
   const id = newId("tnt", ctx.now.getTime());
@@ -87,23 +90,10 @@ async function insertTenant(ctx: Context, id: string, parent: TenantFound, input
         .onConflict((conflict) => conflict.doNothing()),
     );
     if (made > 0) return;
-    await refuseTaken(ctx, parent, input);
+    await refuseTaken(ctx, parent.id, input);
     // Nothing beside it is in the way, so the code was taken.
     if (input.code !== undefined || tries === triesOfCode) throw refuse(tenantCodeTaken);
   }
-}
-
-/** Says which sibling is in the way of a new tenant; a repeated provisioning run finds its tenant by its reference. */
-async function refuseTaken(ctx: Context, parent: TenantFound, input: NewTenant): Promise<void> {
-  const siblings = access.selectFrom("access.tenant").select("id").where("parent_id", "=", parent.id);
-  if (typeof input.reference === "string") {
-    const same = await ctx.db.first(siblings.where("reference", "=", input.reference));
-    if (same) throw refuse(tenantExists, { members: { existingId: same.id } });
-  }
-  const named = await ctx.db.first(
-    siblings.where(sql<boolean>`lower(normalize(name, NFC)) = lower(normalize(${input.name}, NFC))`),
-  );
-  if (named) throw nameTaken(input.name);
 }
 
 const codeAlphabet = "23456789abcdefghjkmnpqrstuvwxyz";

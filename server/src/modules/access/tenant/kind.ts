@@ -2,7 +2,7 @@ import { problem, refuse } from "#kernel/problem";
 
 export const tenantKind = problem("tenant_kind", 409, "A tenant of this kind cannot stand there.");
 
-const mostLevels = 8;
+export const mostLevels = 8;
 
 /** Refuses a tenant below a customer, or further down than level 8 (the provider is level 1). */
 export function refuseMisplaced(parent: { kind: string; level: number }): void {

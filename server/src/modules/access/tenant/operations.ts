@@ -12,13 +12,23 @@ import { tenantEvents } from "../events.ts";
 import { refuseExcess, visiblePlans } from "../plan/operations.ts";
 import { access } from "../tables.ts";
 import { idsOf, type Lineage } from "./lineage.ts";
-import { findTenant, isAbove, refuseFromWithin, requireIn, shown, type TenantFound, visibleTenants } from "./rows.ts";
+import { followMove, losesPlan, readMove } from "./move.ts";
+import {
+  findTenant,
+  isAbove,
+  itemOf,
+  providerOnlyProperty,
+  refuseFromWithin,
+  requireIn,
+  shown,
+  type TenantFound,
+  visibleTenants,
+} from "./rows.ts";
 import { Tenant, type TenantChange } from "./schema.ts";
+import { nameTaken, refuseTaken, tenantExists } from "./siblings.ts";
+import { lockTree } from "./tree.ts";
 
-export const tenantNameTaken = problem("tenant_name_taken", 409, "A sibling has this name.");
-export const tenantExists = problem("tenant_exists", 409, "The parent has a tenant of this reference.");
 export const tenantCodeTaken = problem("tenant_code_taken", 409, "Another tenant has this code.");
-export const providerOnlyProperty = problem("provider_only", 403, "Only the provider may set this.");
 
 type Filters = {
   kind?: ("provider" | "partner" | "customer")[];
@@ -60,36 +70,47 @@ export async function getTenant(ctx: Context, id: string): Promise<Tenant> {
 
 const fields = ["name", "code", "reference", "timeZone", "limits", "features", "planId"] as const;
 /** Which event tells of a field, where it is not `updated`. */
-const toldBy: Partial<Record<(typeof fields)[number], EventKind>> = {
+const toldBy: Partial<Record<(typeof toldFields)[number], EventKind>> = {
   features: tenantEvents.featuresChanged,
   planId: tenantEvents.planChanged,
+  parentId: tenantEvents.moved,
 };
+const toldFields = [...fields, "parentId"] as const;
 
+/** Changes a tenant's settings, and moves it under another parent. */
 export async function updateTenant(ctx: Context, id: string, change: TenantChange): Promise<Tenant> {
+  if (change.parentId !== undefined) await lockTree(ctx, true);
   const row = await findTenant(ctx, id, "tenant.manage", "lock");
   const before = shown(row, ctx.who);
   requireMatch(ctx, Tenant, before);
   refuseFromBelow(ctx, row, change);
-  await checkSettings(ctx, change, row.parent_id === null ? row.lineage : row.lineage.slice(1));
+  const move = await readMove(ctx, row, change.parentId);
+  await checkSettings(ctx, change, move?.to.lineage ?? (row.parent_id === null ? row.lineage : row.lineage.slice(1)));
   if (change.planId === null && row.parent_id === null) {
     throw invalid([
       { pointer: "/planId", rule: "required", message: "Nobody is above the provider: it needs a plan of its own." },
     ]);
   }
+  const keptPlan = move && losesPlan(row, move) ? null : row.plan_id;
+  if (keptPlan !== row.plan_id && change.planId === undefined) ctx.warn("plan_dropped", "/planId");
   const next = {
+    parent_id: move?.to.id ?? row.parent_id,
     name: change.name ?? row.name,
     code: change.code ?? row.code,
     reference: change.reference === undefined ? row.reference : change.reference,
     time_zone: change.timeZone ?? row.time_zone,
-    plan_id: change.planId === undefined ? row.plan_id : change.planId,
+    plan_id: change.planId === undefined ? keptPlan : change.planId,
     features: { ...row.features, ...change.features },
     limits: { ...row.limits, ...change.limits },
   };
   const changes = changesOf(settings(row), settings(next), fields);
-  if (changes.length === 0) return before;
+  if (changes.length === 0 && !move) return before;
+  if (move) await refuseTaken(ctx, move.to.id, next);
   await write(ctx, row, next);
+  if (changes.length > 0)
+    ctx.audit({ tenantId: row.id, type: "tenant", action: "updated", item: itemOf({ ...row, ...next }), changes });
+  if (move) await followMove(ctx, row, move);
   const after = await findTenant(ctx, row.id, "tenant.read");
-  ctx.audit({ tenantId: row.id, type: "tenant", action: "updated", item: itemOf(after), changes });
   tellChange(ctx, row, after);
   ctx.forget();
   return shown(after, ctx.who);
@@ -141,7 +162,7 @@ export async function checkSettings(
 
 type Settings = Pick<TenantFound, "name" | "code" | "reference" | "time_zone" | "plan_id" | "features" | "limits">;
 
-async function write(ctx: Context, row: TenantFound, next: Settings): Promise<void> {
+async function write(ctx: Context, row: TenantFound, next: Settings & { parent_id: string | null }): Promise<void> {
   const statement = access
     .updateTable("access.tenant")
     .set({
@@ -163,10 +184,6 @@ async function write(ctx: Context, row: TenantFound, next: Settings): Promise<vo
   }
 }
 
-export function nameTaken(name: string) {
-  return refuse(tenantNameTaken, { detail: `A tenant beside it is already named ${name}; capitals do not matter.` });
-}
-
 /** What a tenant was given, for the audit trail. */
 function settings(row: Settings): Record<string, unknown> {
   return {
@@ -180,16 +197,15 @@ function settings(row: Settings): Record<string, unknown> {
   };
 }
 
-export function itemOf(row: Pick<TenantFound, "id" | "name">) {
-  return { kind: "tenant", id: row.id, name: row.name };
-}
-
 function tellChange(ctx: Context, row: TenantFound, after: TenantFound): void {
-  const changed = changesOf(settings(row), settings(after), fields).map(
-    ({ field }) => field as (typeof fields)[number],
-  );
+  const changed = changesOf(
+    { ...settings(row), parentId: row.parent_id },
+    { ...settings(after), parentId: after.parent_id },
+    toldFields,
+  ).map(({ field }) => field as (typeof toldFields)[number]);
   const [old, resource] = [shown(row, null), shown(after, null)];
-  for (const kind of [tenantEvents.updated, tenantEvents.featuresChanged, tenantEvents.planChanged]) {
+  const { updated, featuresChanged, planChanged, moved } = tenantEvents;
+  for (const kind of [updated, featuresChanged, planChanged, moved]) {
     const told = changed.filter((field) => (toldBy[field] ?? tenantEvents.updated) === kind);
     if (told.length === 0) continue;
     const previous = Object.fromEntries(told.map((field) => [field, old[field]]));

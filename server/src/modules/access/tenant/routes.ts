@@ -3,28 +3,25 @@ import { Type } from "typebox";
 import { etagOf } from "#kernel/answer";
 import { Reply, route } from "#kernel/contract";
 import { mailNotConfigured } from "#kernel/mail";
+import { accepted } from "#kernel/operation-store";
+import { Operation, operationEvents } from "#kernel/operations";
 import { listOf, listQuery } from "#kernel/page";
 import { stale } from "#kernel/problem";
-import { anyOf, id, oneOf, text } from "#kernel/schema";
+import { anyOf, id, object, oneOf, text } from "#kernel/schema";
 import { userCreated } from "#modules/directory";
 import { assignmentEvents, authPolicyUpdated, tenantEvents } from "../events.ts";
 import { grantExceedsOwn } from "../hand-out.ts";
 import { invitationCreated } from "../link/events.ts";
+import { grantRevoked } from "../oauth/events.ts";
 import { planExceedsOwn } from "../plan/operations.ts";
 import { reauthenticationRequired } from "../step-up.ts";
 import { getAuthPolicy, updateAuthPolicy } from "./auth-policy.ts";
 import { createTenant } from "./create.ts";
+import { deleteTenant, tenantHasChildren, tenantNotSuspended } from "./end.ts";
 import { tenantKind } from "./kind.ts";
-import {
-  getTenant,
-  listTenants,
-  providerOnlyProperty,
-  tenantCodeTaken,
-  tenantExists,
-  tenantNameTaken,
-  updateTenant,
-} from "./operations.ts";
-import { aboveOnly, tenantIsRoot } from "./rows.ts";
+import { tenantCycle } from "./move.ts";
+import { getTenant, listTenants, tenantCodeTaken, updateTenant } from "./operations.ts";
+import { aboveOnly, providerOnlyProperty, tenantIsRoot } from "./rows.ts";
 import {
   AuthPolicy,
   AuthPolicyChange,
@@ -37,7 +34,9 @@ import {
   tenantKinds,
   tenantStatuses,
 } from "./schema.ts";
+import { tenantExists, tenantNameTaken } from "./siblings.ts";
 import { setSuspended } from "./suspension.ts";
+import { tenantDeleting } from "./tree.ts";
 import { getTenantUsage } from "./usage.ts";
 
 const filters = {
@@ -85,7 +84,7 @@ export const tenantRoutes = [
     body: NewTenant,
     replies: { 201: CreatedTenant },
     secret: "invitation",
-    problems: [...settingProblems, tenantKind, grantExceedsOwn, mailNotConfigured],
+    problems: [...settingProblems, tenantKind, tenantDeleting, grantExceedsOwn, mailNotConfigured],
     // Read late: `access` and `directory` import each other.
     get emits() {
       return [tenantEvents.created, assignmentEvents.created, userCreated, invitationCreated];
@@ -113,13 +112,35 @@ export const tenantRoutes = [
     id: "updateTenant",
     summary: "Change a tenant",
     description:
-      "Of itself a tenant may change `name` and `timeZone`; the rest is set from above. `planId` also needs `plan.assign`.",
+      "Of itself a tenant may change `name` and `timeZone`; the rest is set from above. `planId` also needs `plan.assign`. `parentId` moves it with all below it: what it inherits is worked out anew, and what the tenants that are no longer above had there ends (their plans, shared roles, roles within it, grants of their applications).",
     permission: "tenant.manage",
     body: TenantChange,
     replies: { 200: Tenant },
-    problems: [...settingProblems, stale],
-    emits: [tenantEvents.updated, tenantEvents.featuresChanged, tenantEvents.planChanged],
+    problems: [...settingProblems, tenantKind, tenantCycle, tenantIsRoot, tenantDeleting, stale],
+    emits: [
+      tenantEvents.updated,
+      tenantEvents.featuresChanged,
+      tenantEvents.planChanged,
+      tenantEvents.moved,
+      assignmentEvents.deleted,
+      grantRevoked,
+    ],
     run: (ctx, { params, body }) => updateTenant(ctx, params.id, body),
+  }),
+  route({
+    method: "DELETE",
+    path: "/tenant/{id}",
+    versions: "v1+",
+    id: "deleteTenant",
+    summary: "Delete a tenant for good",
+    description:
+      "It must be suspended, and nobody below it; `confirm` is its code. The operation stays queued until `purgeAt`, 30 days ahead unless the installation says otherwise; cancelling it until then leaves the tenant suspended as it was. Then its secrets can no longer be opened, and nothing of it stays but name, id and the last head of its audit chain, in the trail of the tenant above.",
+    permission: "tenant.delete",
+    query: object({ confirm: Type.Optional(text(32, { description: "The tenant's code." })) }),
+    replies: { 202: Operation },
+    problems: [aboveOnly, tenantIsRoot, tenantNotSuspended, tenantHasChildren, stale, reauthenticationRequired],
+    emits: [tenantEvents.deletionScheduled, operationEvents.queued],
+    run: async (ctx, { params, query }) => accepted(ctx, await deleteTenant(ctx, params.id, query.confirm)),
   }),
   route({
     method: "POST",
@@ -132,7 +153,7 @@ export const tenantRoutes = [
     body: Suspension,
     bodyOptional: true,
     replies: { 200: Tenant },
-    problems: [aboveOnly, tenantIsRoot],
+    problems: [aboveOnly, tenantIsRoot, tenantDeleting],
     emits: [tenantEvents.suspended],
     run: (ctx, { params, body }) => setSuspended(ctx, params.id, true, body?.reason ?? null),
   }),
@@ -147,7 +168,7 @@ export const tenantRoutes = [
     body: Suspension,
     bodyOptional: true,
     replies: { 200: Tenant },
-    problems: [aboveOnly, tenantIsRoot],
+    problems: [aboveOnly, tenantIsRoot, tenantDeleting],
     emits: [tenantEvents.resumed],
     run: (ctx, { params, body }) => setSuspended(ctx, params.id, false, body?.reason ?? null),
   }),

@@ -9,6 +9,7 @@ import { appliedPlan, effectiveFeatures, idsOf, type Lineage, seenBy } from "./l
 import type { Features, Tenant } from "./schema.ts";
 
 export const aboveOnly = problem("above_only", 403, "Only a tenant above may set this.");
+export const providerOnlyProperty = problem("provider_only", 403, "Only the provider may set this.");
 export const tenantIsRoot = problem("tenant_is_root", 409, "This is the provider itself.");
 
 export type TenantFound = Selectable<TenantRow> & { lineage: Lineage };
@@ -55,6 +56,10 @@ export function requireIn(ctx: Pick<Context, "who">, permission: Permission, of:
 /** Whether the caller comes from strictly above a tenant; nobody is above the root, so it sets its own. */
 export function isAbove(who: Principal, row: Pick<TenantFound, "id" | "parent_id">): boolean {
   return who.tenant.id !== row.id || row.parent_id === null;
+}
+
+export function itemOf(row: Pick<TenantFound, "id" | "name">) {
+  return { kind: "tenant", id: row.id, name: row.name };
 }
 
 export function refuseFromWithin(property: string) {

@@ -135,8 +135,11 @@ export const TenantChange = object(
     planId: Type.Optional(planId),
     features: Type.Optional(FeaturesChange),
     limits: Type.Optional(LimitsChange),
+    parentId: Type.Optional(
+      id("tnt", { description: "Moves the tenant, with all below it: the caller's reach covers both parents." }),
+    ),
   },
-  { "x-read-only": [...serverSet, "kind", "parentId"] },
+  { "x-read-only": [...serverSet, "kind"] },
 );
 export type TenantChange = Static<typeof TenantChange>;
 

@@ -7,9 +7,9 @@ import { refuse } from "#kernel/problem";
 import { tenantEvents } from "../events.ts";
 import { denyTokens } from "../oauth/deny-list.ts";
 import { access } from "../tables.ts";
-import { itemOf } from "./operations.ts";
-import { findTenant, isAbove, refuseFromWithin, shown, tenantIsRoot } from "./rows.ts";
+import { findTenant, isAbove, itemOf, refuseFromWithin, shown, tenantIsRoot } from "./rows.ts";
 import type { Tenant } from "./schema.ts";
+import { tenantDeleting } from "./tree.ts";
 
 /** Suspends or resumes; a tenant that already is so is answered as it is, and nothing is told. */
 export async function setSuspended(ctx: Context, id: string, suspend: boolean, reason: string | null): Promise<Tenant> {
@@ -17,6 +17,8 @@ export async function setSuspended(ctx: Context, id: string, suspend: boolean, r
   if (row.parent_id === null)
     throw refuse(tenantIsRoot, { detail: "The provider is not suspended: nobody could resume it." });
   if (!isAbove(ctx.who, row)) throw refuseFromWithin("status");
+  if (row.status === "deleting")
+    throw refuse(tenantDeleting, { detail: "Cancel the operation that deletes it: it is suspended then." });
   if (row.status !== (suspend ? "active" : "suspended")) return shown(row, ctx.who);
   const next = { status: suspend ? "suspended" : "active", status_reason: suspend ? reason : null } as const;
   await ctx.db.run(
@@ -50,7 +52,7 @@ export async function setSuspended(ctx: Context, id: string, suspend: boolean, r
 }
 
 /** Sessions and tokens of the tenant and all below it end for good: resuming wakes keys, not these. */
-async function endTokens(ctx: Context, tenantId: string): Promise<void> {
+export async function endTokens(ctx: Context, tenantId: string): Promise<void> {
   await ctx.db.run(
     query(sql`update access."grant" set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
       and tenant_id in (select tenant_id from access.tenant_ancestor where ancestor_id = ${tenantId})`),

@@ -10,6 +10,8 @@ const files = [
   { name: "getting-started", reference: false },
   { name: "logging-in", reference: false },
   { name: "tenants-and-partners", reference: false },
+  { name: "keys", reference: false },
+  { name: "roles", reference: false },
   { name: "monitoring", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },

@@ -61,7 +61,11 @@ export async function cancelOperation(ctx: Context, operationId: string) {
   const changed = kind?.cancellable && !row.finished_at ? await cancel(ctx, kind, row) : undefined;
   if (!changed) {
     throw refuse(operationNotCancellable, {
-      detail: row.finished_at ? `The operation is ${row.status}.` : "This kind of operation cannot be cancelled.",
+      detail: row.finished_at
+        ? `The operation is ${row.status}.`
+        : kind?.cancellable === "queued"
+          ? "It has begun, and cannot be undone."
+          : "This kind of operation cannot be cancelled.",
     });
   }
   return operationOf(changed, `/${ctx.call.label}`);

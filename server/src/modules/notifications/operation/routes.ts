@@ -3,6 +3,7 @@ import { Reply, route } from "#kernel/contract";
 import { Operation, operationEvents, operationNotCancellable, operationStatuses } from "#kernel/operations";
 import { listOf, listQuery } from "#kernel/page";
 import { anyOf, oneOf } from "#kernel/schema";
+import { tenantDeletionCancelled } from "#modules/access";
 import { cancelOperation, getOperation, listOperations } from "./operations.ts";
 
 const filters = {
@@ -52,7 +53,8 @@ export const operationRoutes = [
     permission: "any",
     replies: { 200: Operation, 202: Operation },
     problems: [operationNotCancellable],
-    emits: [operationEvents.cancelled],
+    // The one kind whose cancelling changes a thing that others read.
+    emits: [operationEvents.cancelled, tenantDeletionCancelled],
     run: async (ctx, { params }) => {
       const operation = await cancelOperation(ctx, params.id);
       return operation.status === "cancelled"
