@@ -146,7 +146,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     faults.push("DEMARC_DATABASE_URL must begin with postgres://");
   if (REDIS_URL && !/^rediss?:\/\/./.test(REDIS_URL))
     faults.push("DEMARC_REDIS_URL must begin with redis:// or rediss://");
-  if (REDIS_URL && LIMITER !== "auto") faults.push("DEMARC_REDIS_URL counts only with DEMARC_LIMITER=auto");
+  if (REDIS_URL && LIMITER && LIMITER !== "auto") faults.push("DEMARC_REDIS_URL counts only with DEMARC_LIMITER=auto");
   if (PUBLIC_URL) faults.push(...publicUrlFaults(PUBLIC_URL));
   // Not shown: it holds a password.
   if (SMTP_URL && !/^smtps?:\/\/[^/]/.test(SMTP_URL))

@@ -75,7 +75,10 @@ export async function openBuckets({ limiter, redisUrl, databaseUrl, log, process
           databaseUrl,
           log,
           ...processes,
-          alone: () => moveTo(memory.take, within(postgresPatienceMs, fetchLevels())),
+          async alone() {
+            await moveTo(memory.take, within(postgresPatienceMs, fetchLevels()));
+            log.info("limits: no other process is there, memory counts");
+          },
           async accompanied() {
             if (take === postgres.take) return;
             const notFull = all().filter(({ here, rate }) => here.level < rate.burst * CALL);

@@ -112,8 +112,11 @@ test("both servers count in Redis by its clock, under keys that name the tenant 
     lines.length = 0;
     const { tenantId, key } = await customer(`Shared ${performance.now()}`, {});
     const startedMs = performance.now();
-    const answers = await Promise.all(Array.from({ length: 60 }, (_, n) => call(n % 2 ? first : second, key)));
-    const passed = answers.filter(({ status }) => status === 200).length;
+    let passed = 0;
+    for (let wave = 0; wave < 10; wave++) {
+      const answers = await Promise.all([first, first, second, second].map((server) => call(server, key)));
+      passed += answers.filter(({ status }) => status === 200).length;
+    }
     const most = 20 + Math.ceil((performance.now() - startedMs) / 1_000);
     return said(/answer/).length === 0 && { tenantId, passed, most };
   });
