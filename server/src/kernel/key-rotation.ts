@@ -16,12 +16,15 @@ const batchSize = 500;
 
 /** The sealed columns of the kernel and of all modules. */
 export function sealedColumns(modules: readonly Module[]): SealedColumn[] {
-  const ofKernel = {
-    table: "kernel.idempotency",
-    column: "sealed_body",
-    rowId: String.raw`translate(encode(record_key, 'base64'), E'+/=\n', '-_')`,
-  };
-  return [ofKernel, ...modules.flatMap((module) => module.sealed ?? [])];
+  const ofKernel = [
+    {
+      table: "kernel.idempotency",
+      column: "sealed_body",
+      rowId: String.raw`translate(encode(record_key, 'base64'), E'+/=\n', '-_')`,
+    },
+    { table: "kernel.mail", column: "content_sealed", rowId: "id" },
+  ];
+  return [...ofKernel, ...modules.flatMap((module) => module.sealed ?? [])];
 }
 
 export type LiveProcess = { id: string; masterKids: string[] };

@@ -121,6 +121,7 @@ export const access: Module = {
   sealed: [
     { table: "access.signing_key", column: "private_sealed", rowId: "kid" },
     { table: "access.audit_key", column: "private_sealed", rowId: "kid" },
+    { table: "access.totp", column: "secret_sealed", rowId: "user_id" },
   ],
   async mount(http, kernel) {
     await http.register(async (scope) => mountOAuth(scope, kernel));

@@ -18,13 +18,13 @@ export type TenantRow = {
   status: "active" | "suspended" | "deleting";
   status_reason: string | null;
   purge_at: Date | null;
-  /** The end of the audit chain, once the purge has begun. */
+  /** The last signed head of the audit chain, once the purge has begun. */
   last_head: AuditHead | null;
   created_at: Date;
   updated_at: Date;
   version: Generated<number>;
 };
-export type AuditHead = { seq: number; hash: string; at: string };
+export type AuditHead = { seq: number; hash: string; at: string; kid: string; signature: string };
 export type AuthPolicy = {
   mfa: "off" | "optional" | "required";
   sessionIdleMinutes: number;

@@ -43,7 +43,7 @@ export async function answerDeviceAuthorization(
   if (!client.grants.includes(deviceGrant))
     throw new OAuthError("unauthorized_client", "This client is not registered for device codes.");
   const scopes = readScope(form.get("scope"), client.scopes);
-  const wait = kernel.throttle.chargeApart(`device ${address}`, rate);
+  const wait = await kernel.throttle.chargeApart(`device ${address}`, rate);
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
   const deviceCode = `dmd_${randomBytes(32).toString("base64url")}`;
   const userCode = Array.from({ length: 8 }, () => letters[randomInt(letters.length)]).join("");

@@ -111,8 +111,8 @@ async function begin(turn: Turn, proof: Proved): Promise<FastifyReply> {
   const { server, request, reply, target } = turn;
   const { kernel } = server;
   const { user, attempt } = proof;
-  const before = await visitorOf(server, request).catch((error) => {
-    attempt.cancel();
+  const before = await visitorOf(server, request).catch(async (error) => {
+    await attempt.cancel();
     throw error;
   });
   const step = await settle(turn, proof);
@@ -151,7 +151,7 @@ async function settle(turn: Turn, { user, login, attempt }: Proved): Promise<Ste
     step = nextStep("password", login, await readAuthPolicy(kernel.system.in(""), tenant.id));
   } finally {
     // A right password before a second factor is neither a guess nor a log-in.
-    if (step === undefined || step === "factor") attempt.cancel();
+    if (step === undefined || step === "factor") await attempt.cancel();
   }
   if (step !== "factor") await attempt.succeed();
   return step;
@@ -170,10 +170,10 @@ async function takeFactor(turn: Turn, visitor: Visitor, form: Form): Promise<Fas
   try {
     verdict = await checkSecondFactor(kernel, owner, form.get("code") ?? "");
   } finally {
-    if (verdict === undefined) attempt.cancel();
+    if (verdict === undefined) await attempt.cancel();
   }
   if (verdict === "wrong") {
-    const { nameLockedUntilMs } = attempt.fail();
+    const { nameLockedUntilMs } = await attempt.fail();
     await recordFailure(server, request, owner, clientIdOf(turn), "second_factor", nameLockedUntilMs);
     return showStep(turn, visitor, "factor", { code: ["This code is not right, or was used before."] }, 400);
   }

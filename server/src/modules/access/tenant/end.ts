@@ -153,12 +153,12 @@ async function purge(work: OperationWork, input: DeletedTenant) {
   return { url: null, data: input };
 }
 
-/** The end of the chain outlives the chain: once written it stays, whatever a later run finds. */
+/** The last signed head outlives the chain: once written it stays, whatever a later run finds. */
 async function keepHead(ctx: Context, tenantId: string): Promise<void> {
   await ctx.db.run(
     query(sql`update access.tenant set last_head = coalesce(last_head, (
-        select jsonb_build_object('seq', a.seq, 'hash', encode(a.hash, 'hex'), 'at', a.at) from access.audit a
-        where a.tenant_id = ${tenantId} and a.seq is not null order by a.seq desc limit 1))
+        select jsonb_build_object('seq', h.seq, 'hash', encode(h.hash, 'hex'), 'at', h.at, 'kid', h.kid, 'signature', h.signature)
+        from access.audit_head h where h.tenant_id = ${tenantId} order by h.position desc limit 1))
       where id = ${tenantId}`),
   );
 }
