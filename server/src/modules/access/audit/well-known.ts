@@ -8,7 +8,7 @@ import { publishedHeadKeys } from "./head-key.ts";
 /** The public keys with which anybody can check signed heads, as a JWK set (RFC 7517). */
 export function mountAuditKeys(http: FastifyInstance, kernel: Kernel): void {
   http.get("/.well-known/demarc-audit-keys.json", async (request, reply) => {
-    const wait = kernel.throttle.chargeAddress(request.visit.address);
+    const wait = await kernel.throttle.chargeAddress(request.visit.address);
     if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
     const root = await kernel.system
       .in("")

@@ -23,10 +23,10 @@ const mostOctets = 65_536;
 /** The pages that people see; what goes wrong at one is a page, too. */
 export function mountPages(http: FastifyInstance, server: AuthorizationServer): void {
   const { kernel } = server;
-  http.addHook("onRequest", (request, reply, done) => {
+  http.addHook("onRequest", async (request, reply) => {
     reply.headers({ "cache-control": "no-store", "referrer-policy": "no-referrer" });
-    const wait = kernel.throttle.chargeAddress(request.visit.address);
-    done(wait === null ? undefined : refuse(rateLimited, { headers: { "retry-after": String(wait) } }));
+    const wait = await kernel.throttle.chargeAddress(request.visit.address);
+    if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
   });
   http.setErrorHandler((error: Error, request, reply) => sendRefusal(server, request, reply, error));
   for (const { name, show, take } of pages) {
