@@ -31,7 +31,15 @@ export async function startDemarc(
 ): Promise<Demarc> {
   const port = await freePort();
   const { PATH, HOME, TMPDIR } = process.env;
-  const env = { PATH, HOME, TMPDIR, DEMARC_PORT: String(port), DEMARC_DATA_DIR: dataDir, DEMARC_DEMO: demo, ...settings };
+  const env = {
+    PATH,
+    HOME,
+    TMPDIR,
+    DEMARC_PORT: String(port),
+    DEMARC_DATA_DIR: dataDir,
+    DEMARC_DEMO: demo,
+    ...settings,
+  };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...nodeArgs, main], { env, stdio: ["ignore", "pipe", "pipe"] });
   const output = await untilListening(child);
