@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { Agent, request } from "undici";
 import { createTestDatabase } from "../database.ts";
+import { firstKey } from "../set-up.ts";
 import { dataDir, ended, freePort, launch, type Process, start } from "./process.ts";
 
 export type Reply = { status: number; headers: Record<string, string | string[] | undefined>; text: string; body: any };
@@ -30,7 +31,7 @@ export async function startInstallation(count: number, more: Record<string, stri
   const owner = new pg.Pool({ connectionString: shared.DEMARC_DATABASE_URL, max: 2 });
   owner.on("error", () => {});
   const agent = new Agent({ connections: 64, keepAliveTimeout: 60_000 });
-  const key = servers.map((server) => /dmk_\w+/.exec(server.output())?.[0]).find(Boolean)!;
+  const key = (await firstKey(servers[0]!.output(), servers[0]!.url))!;
 
   /** One call to one of the servers; rejects when the connection ends before the reply. */
   async function call(
