@@ -61,14 +61,22 @@ export const wrongReply = route({ ...about, method: "GET", run: () => ({ a: 1 })
   rmSync(join(copy, "server/src/kernel/planted-types.ts"));
 });
 
-test("the boundary check refuses a kernel that knows a module, a module that reaches into another, and a schema that imports server code", async () => {
+test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, and a STOMP that knows more than itself", async () => {
   writeFileSync(join(copy, "server/src/kernel/planted-kernel.ts"), 'import "../modules/directory/index.ts";\n');
   writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
   appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');
+  writeFileSync(join(copy, "server/src/stomp/planted-stomp.ts"), 'import "node:net";\nimport "../app.ts";\n');
   const { code, output } = await outputOf("boundaries");
   assert.notEqual(code, 0);
-  for (const rule of ["kernel-knows-no-module", "module-only-by-its-index", "schema-imports-no-server-code"])
-    assert.match(output, new RegExp(rule));
+  const rules = [
+    "kernel-knows-no-module",
+    "module-only-by-its-index",
+    "schema-imports-no-server-code",
+    "stomp-knows-no-module",
+    "stomp-but-its-socket-is-pure.* net",
+  ];
+  for (const rule of rules) assert.match(output, new RegExp(rule));
+  rmSync(join(copy, "server/src/stomp/planted-stomp.ts"));
   rmSync(join(copy, "server/src/kernel/planted-kernel.ts"));
   rmSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"));
 });
