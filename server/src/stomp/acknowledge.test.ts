@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { AckMode, Wish } from "./contract.ts";
+import type { AckMode, DurableState, Wish } from "./contract.ts";
 import type { Version } from "./frame.ts";
 import {
   agree,
@@ -195,7 +195,7 @@ for (const mode of ["auto", "client", "client-individual"] as const) {
 
 // Durables: a shell with a log, over sessions that break.
 
-type Stored = { position: number; settledAbove: number[]; parked: number[] };
+type Stored = DurableState & { parked: number[] };
 /** A shell that keeps to what it was asked for. `hidden`: positions that may not be seen. */
 type DurableShell = {
   driver: Driver;
@@ -275,13 +275,16 @@ test("a durable over sessions that break loses nothing, keeps its window, and pa
       plan,
       (ack, window, unseen, steps) => {
         const hidden = new Set(unseen);
-        const stored: Stored = { position: 0, settledAbove: [], parked: [] };
+        const stored: Stored = { position: 0, deliveredTo: 0, settledAbove: [], parked: [] };
         const acknowledged = new Set<number>();
+        const delivered = new Set<number>();
         let shell = connectDurable(stored, ack, window, hidden);
         let open: { id: string; position: number; count: number }[] = [];
         const take = (frames: string[]) => {
           for (const frame of frames) {
             const [, id, position] = /\nmessage-id:(evt_(\d+)\.\d+)\n/.exec(frame)!;
+            assert.equal(frame.includes("\nredelivered:true\n"), delivered.has(Number(position)));
+            delivered.add(Number(position));
             open.push({
               id: id!,
               position: Number(position),
@@ -335,7 +338,7 @@ function isStored({ position, settledAbove }: Stored, settled: number): boolean 
 }
 
 test("a durable that is refused ten times is parked, and the position moves past it", () => {
-  const stored: Stored = { position: 0, settledAbove: [], parked: [] };
+  const stored: Stored = { position: 0, deliveredTo: 0, settledAbove: [], parked: [] };
   const shell = connectDurable(stored, "client-individual", 5, new Set());
   const delays: number[] = [];
   let since = 0;

@@ -49,12 +49,18 @@ export type Delivery = {
   shared: Shared;
 };
 
+/**
+ * Where a durable stands: everything up to `position` is settled, and above it `settledAbove`; up to `deliveredTo` the
+ * client may have seen everything, so what comes again of it is a repeat.
+ */
+export type DurableState = { position: number; deliveredTo: number; settledAbove: readonly number[] };
+
 /** What a frame does to what is stored. All effects of one wish are stored together or not at all. */
 export type Effect =
   /** Items of a queue: settled, ready for another consumer, or parked. */
   | { kind: "settle"; subscription: number; outcome: "done" | "ready" | "parked"; positions: number[] }
-  /** The whole state of a durable: everything up to `position` is settled, and above it `settledAbove`; `parked` is new. */
-  | { kind: "progress"; subscription: number; position: number; settledAbove: number[]; parked: number[] }
+  /** The whole state of a durable; `parked` is new. */
+  | (DurableState & { kind: "progress"; subscription: number; parked: number[] })
   /** A message of the chat profile; `headers` come back in MESSAGE. */
   | { kind: "publish"; destination: Destination; headers: [name: string, value: string][]; body: Uint8Array };
 
@@ -116,8 +122,8 @@ export type Opened = {
   /** For the RECEIPT; null where the destination has none. */
   cursor: string | null;
   apiVersion: string | null;
-  /** Of a durable: where it stands. Everything up to `position` is settled, and above it `settledAbove`. */
-  progress: { position: number; settledAbove: readonly number[] } | null;
+  /** As stored, of a durable; a new one stands at its place with nothing delivered above. */
+  progress: DurableState | null;
 };
 
 /** Messages for a subscription, ascending but for repeats. All may be left out; unknown subscriptions are passed over. */

@@ -2,7 +2,7 @@
 import type { Delivery, Events } from "./contract.ts";
 import type { Header } from "./frame.ts";
 import { issueNumber } from "./issued.ts";
-import { isFarAhead, settlePosition, takeDue } from "./progress.ts";
+import { isFarAhead, notePosition, noteReadTo, settlePosition, takeDue } from "./progress.ts";
 import { storeAside, type Turn } from "./state.ts";
 import { outstandingPositions, roomFor, type Subscription } from "./subscription.ts";
 
@@ -19,10 +19,7 @@ export function deliverEvents(turn: Turn, { subscription: key, batch, passed = [
   if (progress !== null) {
     for (const position of passed)
       if (progress.askedAgain.delete(position)) settlePosition(progress, position, turn.now);
-    if (readTo !== undefined && readTo > progress.readTo) {
-      progress.readTo = readTo;
-      progress.changedAt ??= turn.now;
-    }
+    if (readTo !== undefined) noteReadTo(progress, readTo, turn.now);
   }
   askForMore(turn, subscription);
 }
@@ -30,11 +27,10 @@ export function deliverEvents(turn: Turn, { subscription: key, batch, passed = [
 function deliverOne(turn: Turn, subscription: Subscription, delivery: Delivery): void {
   const { key, id, ack, progress, unsettled } = subscription;
   const { position, eventId, shared } = delivery;
-  const before = progress?.askedAgain.get(position);
-  if (before === undefined) subscription.asked = Math.max(0, subscription.asked - 1);
-  else progress!.askedAgain.delete(position);
-  if (progress !== null && position > progress.readTo) progress.readTo = position;
-  const deliveries = before === undefined ? delivery.deliveries : before + 1;
+  const wasAskedAgain = progress?.askedAgain.has(position) === true;
+  if (!wasAskedAgain) subscription.asked = Math.max(0, subscription.asked - 1);
+  const { deliveries: told } = delivery;
+  const deliveries = progress === null ? told : notePosition(progress, position, told, turn.now);
   const number = issueNumber(turn.state.issued, key);
   const messageId = `${eventId}.${number}`;
   const headers: Header[] = [

@@ -155,6 +155,11 @@ test("what 1.0 cannot carry becomes a space", () => {
   assert.equal(Buffer.from(writeFrame(frame, "1.0")).toString(), "MESSAGE\na  b:c d:\\\n\n\0");
 });
 
+test("CONNECTED is never escaped", () => {
+  const frame = { kind: "frame", command: "CONNECTED", headers: [["session", "a:b\\"]], rest: null } as const;
+  assert.equal(Buffer.from(writeFrame(frame, "1.2")).toString(), "CONNECTED\nsession:a:b\\\n\n\0");
+});
+
 test("a body is rendered once per version, and a frame is one Buffer of its own", () => {
   const rest = share([["content-type", "text/plain"]], Buffer.from("é"));
   const render = (id: string) => writeFrame({ kind: "frame", command: "MESSAGE", headers: [["id", id]], rest }, "1.2");
@@ -205,7 +210,10 @@ test("before CONNECTED all octets together are limited, whatever they are", () =
   assert.equal(codeOf(null, "\n".repeat(limit)), null);
   assert.equal(codeOf(null, "\n".repeat(limit + 1)), "limit_exceeded");
   assert.equal(codeOf(null, `CONNECT\n\n${"x".repeat(limit)}`), "limit_exceeded");
-  assert.equal(codeOf(null, `CONNECT\ncontent-length:${limit}\n\n`), "limit_exceeded");
+  const withBody = (bytes: number) => `CONNECT\ncontent-length:${bytes}\n\n`;
+  const room = limit - withBody(10_000).length - 1;
+  assert.equal(codeOf(null, withBody(room)), null);
+  assert.equal(codeOf(null, withBody(room + 1)), "limit_exceeded");
   const reader = readerOf(null);
   assert.equal(readAll(reader, [Buffer.from("CONNECT\n\n\0")]).length, 1);
   reader.version = "1.2";

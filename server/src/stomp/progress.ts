@@ -2,7 +2,7 @@
  * Where a durable subscription stands: what is settled, out of order too, and what was refused and waits for its next
  * delivery. Messages are named by position; no body is kept.
  */
-import type { Effect } from "./contract.ts";
+import type { DurableState, Effect } from "./contract.ts";
 
 /** A refused message comes again after 1 s, doubling up to 60 s. */
 const firstRetryMs = 1000;
@@ -15,19 +15,24 @@ const maxAhead = 10_000;
 export type Progress = {
   /** Everything up to here was delivered, or may not be seen. */
   readTo: number;
+  deliveredTo: number;
+  /** Delivered in an earlier session, or perhaps: repeats. */
+  repeatsTo: number;
   settledAbove: Set<number>;
   parked: number[];
   /** By the number of deliveries so far, since those of one number wait equally long: position to the time it is due. */
   waiting: Map<number, Map<number, number>>;
   /** Asked for again and not yet here: position to the deliveries so far. */
   askedAgain: Map<number, number>;
-  /** Since when something is settled that is not stored. */
+  /** Since when something is not stored. */
   changedAt: number | null;
 };
 
-export function newProgress(position: number, settledAbove: readonly number[]): Progress {
+export function newProgress({ position, deliveredTo, settledAbove }: DurableState): Progress {
   return {
     readTo: position,
+    deliveredTo,
+    repeatsTo: deliveredTo,
     settledAbove: new Set(settledAbove),
     parked: [],
     waiting: new Map(),
@@ -44,6 +49,28 @@ export function settlePosition(progress: Progress, position: number, now: number
 export function parkPosition(progress: Progress, position: number, now: number): void {
   progress.parked.push(position);
   settlePosition(progress, position, now);
+}
+
+/** Notes a first or repeated delivery; gives how often the message was delivered, this time included. */
+export function notePosition(progress: Progress, position: number, told: number, now: number): number {
+  const before = progress.askedAgain.get(position);
+  if (before !== undefined) {
+    progress.askedAgain.delete(position);
+    return before + 1;
+  }
+  progress.readTo = Math.max(progress.readTo, position);
+  if (position > progress.deliveredTo) {
+    progress.deliveredTo = position;
+    progress.changedAt ??= now;
+  }
+  return position <= progress.repeatsTo ? Math.max(told, 2) : told;
+}
+
+/** Notes that everything up to a position was delivered or may not be seen. */
+export function noteReadTo(progress: Progress, readTo: number, now: number): void {
+  if (readTo <= progress.readTo) return;
+  progress.readTo = readTo;
+  progress.changedAt ??= now;
 }
 
 /** Puts a refused message aside until its time comes. */
@@ -95,11 +122,11 @@ export function isFarAhead(progress: Progress, outstanding: Iterable<number>): b
 /** The state to store. Nothing is left to store after it. */
 export function takeProgress(progress: Progress, subscription: number, outstanding: Iterable<number>): Effect {
   const position = trim(progress, outstanding);
-  const { parked } = progress;
+  const { parked, deliveredTo } = progress;
   progress.parked = [];
   progress.changedAt = null;
   const settledAbove = [...progress.settledAbove].sort((a, b) => a - b);
-  return { kind: "progress", subscription, position, settledAbove, parked };
+  return { kind: "progress", subscription, position, deliveredTo, settledAbove, parked };
 }
 
 /** The position up to which nothing is open; what is settled below it need not be remembered one by one. */

@@ -1,7 +1,8 @@
 // A shell without sockets and database: drives one session as the real one has to.
-
+import assert from "node:assert/strict";
 import type { Input, Settings, Wish } from "./contract.ts";
 import { compileChatPatterns } from "./destination.ts";
+import { type FaultCode, faults } from "./faults.ts";
 import { FrameReader, type Header, type Shared, share, type Version, writeFrame } from "./frame.ts";
 import { type Session, startSession, step, takesFrame } from "./session.ts";
 
@@ -103,7 +104,7 @@ export function agree(wish: Wish): Input | null {
       expiresAt: null,
     };
   if (wish.kind === "open") {
-    const progress = wish.opening.durable === null ? null : { position: 0, settledAbove: [] };
+    const progress = wish.opening.durable === null ? null : { position: 0, deliveredTo: 0, settledAbove: [] };
     return { kind: "opened", wish: wish.id, cursor: "c0", apiVersion: "v1", progress };
   }
   return wish.kind === "leave" || wish.kind === "apply" ? { kind: "done", wish: wish.id } : null;
@@ -159,3 +160,31 @@ export function eventsOf(subscription: number, positions: readonly number[], del
   }));
   return { kind: "events", subscription, batch };
 }
+
+/** The code of the fault that ended the session, checked for its form. */
+export function endOf(driver: Driver, emitted: readonly Emitted[]): FaultCode | null {
+  const hangUps = wishesOf(emitted, "hangUp");
+  assert.ok(hangUps.length <= 1);
+  const end = hangUps[0];
+  if (end === undefined) return null;
+  assert.equal(driver.state.phase, "ended");
+  const errors = framesOf(emitted).filter((frame) => frame.startsWith("ERROR\n"));
+  if (end.fault === null) {
+    assert.equal(errors.length, 0);
+    return null;
+  }
+  assert.equal(end.closeCode, faults[end.fault][0]);
+  assert.equal(errors.length, 1);
+  assert.equal(framesOf(emitted).at(-1), errors[0], "something follows the ERROR");
+  return end.fault;
+}
+
+/** Plays an act on a session; gives the fault that it ended with. */
+export function run(driver: Driver, act: (driver: Driver) => void): FaultCode | null {
+  act(driver);
+  return endOf(driver, settleAll(driver));
+}
+
+export const subscribeFrame = (id: string, rest = "destination:/topic/event\n") => `SUBSCRIBE\nid:${id}\n${rest}\n\0`;
+export const begin = (name: string) => `BEGIN\ntransaction:${name}\n\n\0`;
+export const sends = (text: string) => (driver: Driver) => receive(driver, text);

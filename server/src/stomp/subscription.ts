@@ -37,7 +37,7 @@ export function newSubscription(key: number, opening: Opening, { progress }: Ope
     window: opening.ack === "auto" ? autoWindow : opening.prefetch,
     asked: 0,
     unsettled: new Map(),
-    progress: durable ? newProgress(progress.position, progress.settledAbove) : null,
+    progress: durable ? newProgress(progress) : null,
   };
 }
 
