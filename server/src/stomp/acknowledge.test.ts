@@ -322,6 +322,7 @@ test("a durable over sessions that break loses nothing, keeps its window, and pa
         }
         assert.equal(stored.position, logLength);
         assert.deepEqual(stored.settledAbove, []);
+        assert.equal(new Set(stored.parked).size, stored.parked.length, "parked twice");
         for (let position = 1; position <= logLength; position++)
           assert.ok(
             acknowledged.has(position) || hidden.has(position) || stored.parked.includes(position),
@@ -364,4 +365,8 @@ test("a durable that is refused ten times is parked, and the position moves past
   );
   assert.deepEqual(stored.parked, [1]);
   assert.equal(stored.position, 1);
+  receive(shell.driver, "ACK\nid:evt_2.2\nreceipt:r\n\n\0");
+  pump(shell);
+  assert.deepEqual(stored.parked, [1]);
+  assert.equal(stored.position, 2);
 });
