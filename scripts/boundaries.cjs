@@ -8,6 +8,18 @@ module.exports = {
       to: { path: "^server/src/(modules/|app|main|config)" },
     },
     {
+      name: "stomp-knows-no-module",
+      severity: "error",
+      from: { path: "^server/src/stomp/" },
+      to: { path: "^server/src/(modules/|app|main|config)" },
+    },
+    {
+      name: "stomp-but-its-socket-is-pure",
+      severity: "error",
+      from: { path: "^server/src/stomp/", pathNot: "(/socket|\\.(test|fixture))\\.ts$" },
+      to: { pathNot: "^(server/src/stomp/|(node:)?buffer$)" },
+    },
+    {
       name: "module-only-by-its-index",
       severity: "error",
       from: { path: "^server/src/modules/([^/]+)/" },

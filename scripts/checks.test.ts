@@ -62,20 +62,24 @@ export const wrongReply = route({ ...about, method: "GET", run: () => ({ a: 1 })
   rmSync(join(copy, "server/src/kernel/planted-types.ts"));
 });
 
-test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, and a command that does", async () => {
+test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, and a STOMP that knows more than itself", async () => {
   writeFileSync(join(copy, "server/src/kernel/planted-kernel.ts"), 'import "../modules/directory/index.ts";\n');
   writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
   appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');
   appendFileSync(join(copy, "cli/audit-verify.ts"), 'import "../server/src/kernel/json.ts";\n');
+  writeFileSync(join(copy, "server/src/stomp/planted-stomp.ts"), 'import "node:net";\nimport "../app.ts";\n');
   const { code, output } = await outputOf("boundaries");
   assert.notEqual(code, 0);
-  for (const rule of [
+  const rules = [
     "kernel-knows-no-module",
     "module-only-by-its-index",
     "schema-imports-no-server-code",
     "cli-knows-no-server",
-  ])
-    assert.match(output, new RegExp(rule));
+    "stomp-knows-no-module",
+    "stomp-but-its-socket-is-pure.* net",
+  ];
+  for (const rule of rules) assert.match(output, new RegExp(rule));
+  rmSync(join(copy, "server/src/stomp/planted-stomp.ts"));
   rmSync(join(copy, "server/src/kernel/planted-kernel.ts"));
   rmSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"));
 });
