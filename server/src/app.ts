@@ -8,6 +8,7 @@ import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
+import { startEventLog } from "./kernel/event-log.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
@@ -94,6 +95,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     system,
     listener,
     processes,
+    events: await startEventLog({ system, listener, log, now }),
     secrets,
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
@@ -119,6 +121,8 @@ export async function buildApp(parts: AppParts): Promise<App> {
     http,
     rootId,
     async close() {
+      // Whoever follows the log is let go first: streams would keep the server open for ever.
+      kernel.events.release();
       await http.close();
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
@@ -126,6 +130,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await alarm.stop();
       await throttle.stop();
       await activity.stop();
+      await kernel.events.stop();
       await processes.stop();
       await listener.stop();
       await Promise.all([db.close(), system.close()]);

@@ -95,6 +95,7 @@ export const settings = {
   DEMARC_OAUTH_PASSWORD_GRANT: onOff("Whether tenants may be given the OAuth password grant.", "on"),
   DEMARC_OAUTH_ALG: choice("Algorithm that signs access tokens.", ["RS256", "ES256"], "RS256"),
   DEMARC_ACTIVITY_DAYS: integer("Days that the activity log is kept.", 30, 1, 400),
+  DEMARC_EVENTS_RETENTION_DAYS: integer("Days that the event log is kept.", 30, 1, 400),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_BETA: onOff("Whether the label `beta` exists.", "on"),
 } as const satisfies Record<string, Setting<unknown>>;

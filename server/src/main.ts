@@ -24,6 +24,7 @@ function settingsOf(config: Config, port: number): Settings {
     passwordGrant: config.OAUTH_PASSWORD_GRANT,
     oauthAlgorithm: config.OAUTH_ALG,
     activityDays: config.ACTIVITY_DAYS,
+    eventsDays: config.EVENTS_RETENTION_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
   };
 }

@@ -3,6 +3,7 @@ import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
 import type { Documents } from "./documents.ts";
+import type { EventLog } from "./event-log.ts";
 import type { Listener } from "./listener.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
@@ -40,6 +41,7 @@ export type Settings = {
   passwordGrant: boolean;
   oauthAlgorithm: "RS256" | "ES256";
   activityDays: number;
+  eventsDays: number;
   requestSeconds: number;
 };
 
@@ -65,6 +67,7 @@ export type Kernel = {
   /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */
   guard: AddressGuard;
   operations: Operations;
+  events: EventLog;
   documents: Documents;
   /**
    * Tells the caches of all processes that something was taken away by other means than a Context; resolves as the reply

@@ -89,7 +89,7 @@ test("OP-1. accepted work answers 202 with its address, and polling alone sees i
   const operation = await final(answer.headers.get("location")!);
   assert.equal(operation.status, "succeeded");
   assert.deepEqual(operation.result, { url: "/latest/brew/ale", data: { name: "ale" } });
-  const events = await server.sql("select type, data from kernel.outbox where subject = $1 order by id", [
+  const events = await server.sql("select type, data from kernel.told where subject = $1 order by id", [
     operation.id,
   ]);
   assert.deepEqual(
@@ -185,7 +185,7 @@ test("OP-5. work whose server stopped midway begins again on the next one and en
   });
   assert.equal(ended.status, "succeeded");
   const told = await second.sql(
-    "select count(*)::int as n from kernel.outbox where subject = $1 and type like '%succeeded'",
+    "select count(*)::int as n from kernel.told where subject = $1 and type like '%succeeded'",
     [ended.id],
   );
   assert.equal(told[0].n, 1);
