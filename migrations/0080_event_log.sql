@@ -37,10 +37,10 @@ create table kernel.log_state (
   epoch integer not null,
   identity text not null default '',
   head_position bigint not null default 0,
-  head_at timestamptz not null default '-infinity',
+  head_at timestamptz not null default '1970-01-01 00:00+00',
   oldest_position bigint not null default 1,
   -- What was logged before this instant is gone, if anything is.
-  kept_from timestamptz not null default '-infinity',
+  kept_from timestamptz not null default '1970-01-01 00:00+00',
   -- Seals cursors, so that a changed one, and one of another tenant, is told apart from an old one.
   cursor_key bytea not null
 );

@@ -123,7 +123,10 @@ export async function buildApp(parts: AppParts): Promise<App> {
     async close() {
       // Whoever follows the log is let go first: streams would keep the server open for ever.
       kernel.events.release();
+      // A connection whose call ends from now on would be kept open for the next one, and the server with it.
+      const idle = setInterval(() => http.server.closeIdleConnections(), 50);
       await http.close();
+      clearInterval(idle);
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
       await lastUse.stop();

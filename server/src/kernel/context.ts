@@ -193,9 +193,9 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     forget() {
       gathered.forget = true;
     },
-    async redactEvents(subject) {
+    async redactEvents(tenantId, subject) {
       gathered.redacted.add(subject);
-      await redactLogged(tx, subject);
+      await redactLogged(tx, tenantId, subject);
     },
     async clearUser(userId) {
       for (const module of kernel.modules) await module.clearUser?.(ctx, userId);

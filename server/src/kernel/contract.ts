@@ -67,7 +67,7 @@ export type Context = {
    * Takes the data out of everything that was told about a subject, and out of what this transaction tells of it: for
    * the operation that erases a person. The numbers stay.
    */
-  redactEvents(subject: string): Promise<void>;
+  redactEvents(tenantId: string, subject: string): Promise<void>;
   /** The event log, for calls that read or follow it. */
   eventLog: LogAccess;
   /**

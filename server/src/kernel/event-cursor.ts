@@ -56,8 +56,7 @@ export function unknownPlace(parameter: string) {
   return refuse(cursorUnknown, { detail: message, errors: [{ parameter, rule: "not_found", message }] });
 }
 
-/** Days since 1970 of an instant; 0 for a log that has no event yet. */
+/** Days since 1970 of an instant. */
 export function dayOf(at: Date): number {
-  const day = Math.floor(at.getTime() / 86_400_000);
-  return Number.isFinite(day) ? Math.max(0, day) : 0;
+  return Math.max(0, Math.floor(at.getTime() / 86_400_000));
 }

@@ -33,14 +33,25 @@ export async function openEventStream(ctx: Context, input: Filters): Promise<Rea
   }
   open.set(listener, count + 1);
   const closed = new AbortController();
-  const stream = Readable.from(lines(ctx, filter, first, closed.signal), { objectMode: false, highWaterMark: 65_536 });
-  stream.once("close", () => {
-    closed.abort();
-    const left = open.get(listener)! - 1;
-    if (left > 0) open.set(listener, left);
-    else open.delete(listener);
+  const source = lines(ctx, filter, first, closed.signal);
+  return new Readable({
+    highWaterMark: 65_536,
+    // Asked for no more than the caller takes: a slow one costs a batch of memory.
+    read() {
+      source.next().then(
+        ({ value, done }) => this.push(done ? null : value),
+        (error) => this.destroy(error),
+      );
+    },
+    // Not `Readable.from`: that would wait for the source, which may be waiting for news.
+    destroy(error, done) {
+      closed.abort();
+      const left = open.get(listener)! - 1;
+      if (left > 0) open.set(listener, left);
+      else open.delete(listener);
+      done(error);
+    },
   });
-  return stream;
 }
 
 function beginning(ctx: Context, { cursor, from }: Filters): Promise<Place> {
@@ -69,6 +80,7 @@ async function* lines(ctx: Context, filter: Filter, first: EventBatch, closed: A
       if (closed.aborted || closing.aborted || (batch.atEnd && isOver(ctx, filter))) return;
       if (batch.atEnd) {
         await eventLog.events.newsAfter(batch.head.position, checkMs, closed);
+        if (closed.aborted) return;
         await ctx.again();
         if (performance.now() - quietSinceMs >= silenceMs) {
           yield ": \n\n";

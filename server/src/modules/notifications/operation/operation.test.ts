@@ -89,9 +89,7 @@ test("OP-1. accepted work answers 202 with its address, and polling alone sees i
   const operation = await final(answer.headers.get("location")!);
   assert.equal(operation.status, "succeeded");
   assert.deepEqual(operation.result, { url: "/latest/brew/ale", data: { name: "ale" } });
-  const events = await server.sql("select type, data from kernel.told where subject = $1 order by id", [
-    operation.id,
-  ]);
+  const events = await server.sql("select type, data from kernel.told where subject = $1 order by id", [operation.id]);
   assert.deepEqual(
     events.map(({ type }) => type.split(".").pop()),
     ["queued", "started", "progressed", "succeeded"],
