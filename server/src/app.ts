@@ -8,6 +8,7 @@ import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
+import { prepareDrain } from "./kernel/drain.ts";
 import { startEventLog } from "./kernel/event-log.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
@@ -114,6 +115,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await inTransaction(kernel, systemCaller(kernel, root, "start"), (ctx) => ctx.prepareTenant(root));
   for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
+  const drain = prepareDrain(http);
   const stops: Stop[] = [];
   for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));
   return {
@@ -123,10 +125,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     async close() {
       // Whoever follows the log is let go first: streams would keep the server open for ever.
       kernel.events.release();
-      // A connection whose call ends from now on would be kept open for the next one, and the server with it.
-      const idle = setInterval(() => http.server.closeIdleConnections(), 50);
-      await http.close();
-      clearInterval(idle);
+      await drain();
       await kernel.operations.stop();
       for (const stop of stops.reverse()) await stop();
       await lastUse.stop();

@@ -5,6 +5,7 @@ import addFormats from "ajv-formats";
 import { checkCloudEvent } from "../../../../test/cloud-event.ts";
 import { startServer } from "../../../../test/harness.ts";
 
+type Listed = { type: string; schemaUrl: string; example: Record<string, unknown> };
 const server = await startServer();
 const list = async (query = ""): Promise<any[]> => (await server.get(`/v1/event-catalogue${query}`)).body.items;
 
@@ -13,7 +14,7 @@ test("the catalogue is open to all, and its every example is a CloudEvent that i
   assert.ok(items.length > 40);
   const ajv = new Ajv2020({ strict: false, allErrors: true });
   (addFormats as unknown as (target: Ajv2020) => void)(ajv);
-  for (const { type, schemaUrl, example } of items) {
+  for (const { type, schemaUrl, example } of items as Listed[]) {
     const answer = await server.get(schemaUrl);
     assert.match(answer.headers.get("content-type")!, /^application\/schema\+json/);
     const schema = JSON.parse(answer.text);
