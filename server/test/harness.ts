@@ -17,7 +17,7 @@ import { newId } from "../src/kernel/ids.ts";
 import type { Settings } from "../src/kernel/kernel.ts";
 import type { Permission } from "../src/kernel/permissions.ts";
 import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
-import { faultsOfEvents } from "./check-event.ts";
+import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
 
@@ -30,12 +30,6 @@ type Ask = {
   raw?: string | Uint8Array;
   headers?: Record<string, string>;
 };
-
-/** All news, numbered or not yet, in their order: for looking behind the API. */
-const told = `create view kernel.told as
-  select position as id, tenant_id, id as event_id, type, subject, occurred_at, data, owner_id, data->>'requestId' as request_id from kernel.event
-  union all
-  select 1000000000000 + id, tenant_id, event_id, type, subject, occurred_at, data, owner_id, request_id from kernel.outbox`;
 
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 

@@ -205,7 +205,7 @@ test("OP-5. work whose lease ran out goes over to the other server, and where it
   });
   assert.equal(ended.status, "succeeded");
   const told = await first.sql(
-    "select count(*)::int as n from kernel.outbox where subject = $1 and type like '%succeeded'",
+    "select count(*)::int as n from kernel.told where subject = $1 and type like '%succeeded'",
     [ended.id],
   );
   assert.equal(told[0].n, 1);
