@@ -52,6 +52,8 @@ before(async () => {
   const estate = { items: [{ key: "a", watch: { name: "w-1" } }] };
   const report = await server.post("/v1/watch/reconcile", estate, { key: owner });
   samples.set("reconcile", report.body.id);
+  const told = () => server.get("/v1/event-log?limit=1", { key: owner });
+  samples.set("event-log", await eventually(async () => (await told()).body.items[0]?.id));
   samples.set("audit", (await server.get("/v1/audit", { key: owner })).body.items[0].id);
   samples.set(
     "activity",

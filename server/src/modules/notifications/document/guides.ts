@@ -10,6 +10,7 @@ const files = [
   { name: "getting-started", reference: false },
   { name: "logging-in", reference: false },
   { name: "monitoring", reference: false },
+  { name: "notifications", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },
   { name: "versioning", reference: false },
