@@ -1,7 +1,7 @@
 /** Every check must still bite: each gets a copy of the repository with one planted fault, and must name it. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -60,6 +60,26 @@ export const wrongReply = route({ ...about, method: "GET", run: () => ({ a: 1 })
   assert.match(output, /planted-types\.ts\(4,/);
   assert.match(output, /planted-types\.ts\(5,/);
   rmSync(join(copy, "server/src/kernel/planted-types.ts"));
+});
+
+test("EV-9. one emits declaration less, or one schema of an event, fails a check", async () => {
+  const edit = (name: string, change: (text: string) => string) => {
+    const [path, before] = [join(copy, name), readFileSync(join(root, name), "utf8")];
+    const after = change(before);
+    assert.notEqual(after, before, name);
+    writeFileSync(path, after);
+    return () => writeFileSync(path, before);
+  };
+  const locations = "server/src/modules/monitoring/location/routes.ts";
+  const whole = edit(locations, (text) => text.replace(/\n *emits: \[[^\]]*\],/, ""));
+  await bites("types", /location\/routes\.ts/);
+  whole();
+  const one = edit(locations, (text) => text.replace(/emits: \[(\w+)[^\]]*\]/, "emits: []"));
+  await bites("generated files", /docs\/routes\.md is out of date/);
+  one();
+  const schema = edit("server/src/modules/directory/events.ts", (text) => text.replace(", resource: User", ""));
+  await bites("types", /directory\/events\.ts/);
+  schema();
 });
 
 test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, and a STOMP that knows more than itself", async () => {

@@ -9,6 +9,8 @@ import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysChanged } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
 import { createDocuments } from "./kernel/documents.ts";
+import { prepareDrain } from "./kernel/drain.ts";
+import { startEventLog } from "./kernel/event-log.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
 import type { Kernel, Settings } from "./kernel/kernel.ts";
@@ -109,6 +111,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     system,
     listener,
     processes,
+    events: await startEventLog({ system, listener, log, now }),
     secrets,
     versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
     throttle,
@@ -135,6 +138,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   await inTransaction(kernel, systemCaller(kernel, root, "start"), (ctx) => ctx.prepareTenant(root));
   for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
+  const drain = prepareDrain(http);
   const stops: Stop[] = [];
   for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));
   return {
@@ -144,7 +148,9 @@ export async function buildApp(parts: AppParts): Promise<App> {
     masterKeyWatch,
     async close() {
       masterKeyWatch.stop();
-      await http.close();
+      // Whoever follows the log is let go first: streams would keep the server open for ever.
+      kernel.events.release();
+      await drain();
       await Promise.all(pending);
       await kernel.mail.stop();
       await kernel.operations.stop();
@@ -154,6 +160,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await throttle.stop();
       await activity.stop();
       await base.sealer.stop();
+      await kernel.events.stop();
       await processes.stop();
       await listener.stop();
       await Promise.all([db.close(), system.close()]);

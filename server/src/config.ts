@@ -104,6 +104,7 @@ export const settings = {
     "File to which the signed heads of the audit trail are appended, one JSON object a line.",
   ),
   DEMARC_TENANT_PURGE_DAYS: integer("Days between the deletion of a tenant and its purge.", 30, 0, 90),
+  DEMARC_EVENTS_RETENTION_DAYS: integer("Days that the event log is kept.", 30, 1, 400),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_REDIS_URL: text("A Redis or Valkey that counts for the limits: redis:// or, over TLS, rediss://."),
   DEMARC_LIMITER: choice(

@@ -28,6 +28,7 @@ function settingsOf(config: Config, port: number): Settings {
     auditMonths: config.AUDIT_MONTHS,
     auditHeadsFile: config.AUDIT_HEADS_FILE && resolve(config.AUDIT_HEADS_FILE),
     tenantPurgeDays: config.TENANT_PURGE_DAYS,
+    eventsDays: config.EVENTS_RETENTION_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
     mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },
   };

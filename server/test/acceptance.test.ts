@@ -154,7 +154,7 @@ test("the failure that locks a name is told as login.locked, once, to who may re
     await attempt.fail();
   }
   const told = () =>
-    server.sql("select * from kernel.outbox where subject = $1 and type like '%login.locked'", [user.id]);
+    server.sql("select * from kernel.told where subject = $1 and type like '%login.locked'", [user.id]);
   assert.deepEqual(await told(), []);
   assert.equal((await logIn("besieged", "wrong", "198.51.100.20")).status, 400);
   assert.equal((await logIn("besieged", "wrong", "198.51.100.21")).body.code, "login_throttled");
@@ -253,7 +253,7 @@ test("58. a create refused with 429 leaves nothing, its Idempotency-Key neither,
     const count = (table: string) => `(select count(*)::int from ${table} where tenant_id = $1)`;
     return (
       await server.sql(
-        `select ${count("monitoring.watch")} w, ${count("kernel.outbox")} o, ${count("access.audit")} a, ${count("kernel.idempotency")} i`,
+        `select ${count("monitoring.watch")} w, ${count("kernel.told")} o, ${count("access.audit")} a, ${count("kernel.idempotency")} i`,
         [id],
       )
     )[0];

@@ -3,6 +3,7 @@ import { routeTable } from "../src/kernel/http.ts";
 import type { Kernel } from "../src/kernel/kernel.ts";
 import { declaredProblems } from "../src/kernel/problem.ts";
 import { faultsOf } from "../src/kernel/validate.ts";
+import { faultsOfEvent } from "./check-event.ts";
 import type { Answer } from "./harness.ts";
 
 /**
@@ -39,4 +40,6 @@ export function checkReply(kernel: Kernel, method: string, path: string, answer:
   if (!schema || /[?&]fields=/.test(path) || !/[/+]json/.test(contentType) || answer.text === "") return;
   const faults = faultsOf(kernel.versions.replySchema(schema as never, resolved.version.label), body);
   assert.deepEqual(faults, [], `${route.id}: the reply does not match its schema`);
+  const events = route.id === "listEventLog" ? body.items : route.id === "getEventLogEntry" ? [body] : [];
+  for (const event of events) assert.deepEqual(faultsOfEvent(kernel, event), [], route.id);
 }

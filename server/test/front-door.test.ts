@@ -138,7 +138,7 @@ test("all faulty members of a body are named at once, each with pointer, rule an
 });
 
 test("no body, however malformed, is a 500: each has its refusal and makes nothing", async () => {
-  const before = (await server.sql("select count(*)::int as n from kernel.outbox"))[0].n;
+  const before = (await server.sql("select count(*)::int as n from kernel.told"))[0].n;
   const deep = `${"[".repeat(10_000)}${"]".repeat(10_000)}`;
   const bodies: [string | Uint8Array, number, string][] = [
     ["{", 400, "json"],
@@ -159,7 +159,7 @@ test("no body, however malformed, is a 500: each has its refusal and makes nothi
     const answer = await server.call("POST", "/v1/thing", { key, raw: body });
     assert.deepEqual([answer.status, answer.body.errors?.[0]?.rule], [status, rule], String(body).slice(0, 40));
   }
-  assert.equal((await server.sql("select count(*)::int as n from kernel.outbox"))[0].n, before);
+  assert.equal((await server.sql("select count(*)::int as n from kernel.told"))[0].n, before);
   const marked = await server.call("POST", "/v1/thing", { key, raw: '\ufeff{"name":"marked"}' });
   assert.equal(marked.status, 201, "a leading byte-order mark is skipped");
 });
@@ -292,7 +292,7 @@ test("11. Demarc-Tenant narrows the call to a tenant at or below one's own, by i
   for (const named of [below, code]) {
     const made = await server.post("/v1/thing", { name: "there" }, { key: own, headers: { "demarc-tenant": named } });
     assert.equal(made.status, 201);
-    const [row] = await server.sql("select tenant_id from kernel.outbox where subject = $1", [made.body.id]);
+    const [row] = await server.sql("select tenant_id from kernel.told where subject = $1", [made.body.id]);
     assert.equal(row.tenant_id, below);
   }
   for (const named of [server.rootId, customer, "nonsense", ""]) {

@@ -2,6 +2,7 @@
  * A whole server for tests: real HTTP on loopback, a database of its own, a clock that the test moves. Every reply that
  * a test sees is checked against what its route declares, so that no test can pass on an undocumented answer.
  */
+import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,7 @@ import { newId } from "../src/kernel/ids.ts";
 import type { Settings } from "../src/kernel/kernel.ts";
 import type { Permission } from "../src/kernel/permissions.ts";
 import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
+import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
 
@@ -68,6 +70,7 @@ export async function startServer(options: Options = {}) {
     auditMonths: 24,
     auditHeadsFile: "",
     tenantPurgeDays: 30,
+    eventsDays: 30,
     requestSeconds: 30,
     mail: { smtpUrl: null, from: "Demarc <demarc@localhost>" },
     ...options.settings,
@@ -96,15 +99,18 @@ export async function startServer(options: Options = {}) {
     await owner.query(
       `update access.plan set lanes = '{"api":{"ratePerSecond":10000,"burst":100000,"perDay":null},"scim":{"ratePerSecond":10000,"burst":100000,"perDay":null},"publish":{"ratePerSecond":10000,"burst":100000,"perDay":null}}'`,
     );
+  if (database) await owner.query(told);
   await app.kernel.forget();
   let closed = false;
   /** Ends this server; its database stays until the test file ends. */
   async function close(): Promise<void> {
     if (closed) return;
     closed = true;
+    const faults = await faultsOfEvents(app.kernel, owner);
     await app.close();
     await owner.end();
     rmSync(dataDir, { recursive: true, force: true });
+    assert.deepEqual(faults, [], "an event does not match the schema of its type");
   }
   ends.unshift(async () => {
     await close();

@@ -9,7 +9,7 @@ const server = await startServer({ modules: [...modules, planted] });
 const customer = await server.tenant(server.rootId, "customer", "Twice");
 const key = await server.key(customer, ["export.run"]);
 const made = async () =>
-  (await server.sql("select count(*)::int as n from kernel.outbox where type like '%thing.created'"))[0].n as number;
+  (await server.sql("select count(*)::int as n from kernel.told where type like '%thing.created'"))[0].n as number;
 const audited = async () =>
   (await server.sql("select count(*)::int as n from access.audit where item_kind = 'thing'"))[0].n as number;
 const post = (

@@ -77,6 +77,8 @@ before(async () => {
   await logIn(visitor, "/oauth/login", ann);
   samples.set("session", (await server.get("/v1/session", { key: owner })).body.items[0].id);
   samples.set("grant", String(decodeJwt((await userTokens(server, ours, ann.id)).token).gid));
+  const told = () => server.get("/v1/event-log?limit=1", { key: owner });
+  samples.set("event-log", await eventually(async () => (await told()).body.items[0]?.id));
   samples.set("audit", (await server.get("/v1/audit", { key: owner })).body.items[0].id);
   samples.set(
     "activity",

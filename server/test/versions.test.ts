@@ -3,10 +3,11 @@ import { test } from "node:test";
 import { Type } from "typebox";
 import { modules } from "../src/app.ts";
 import { type Module, Reply, route } from "../src/kernel/contract.ts";
+import { event } from "../src/kernel/events.ts";
 import { listOf } from "../src/kernel/page.ts";
 import { id, object, text } from "../src/kernel/schema.ts";
 import type { Change, Version } from "../src/kernel/versions.ts";
-import { startServer } from "./harness.ts";
+import { eventually, startServer } from "./harness.ts";
 
 /** A planted pair of versions: v1 had firstName and lastName, v2 has one name. */
 const Person = object({ id: id("pln"), name: text(100) }, { title: "PlantedPerson" });
@@ -14,6 +15,10 @@ const OldPerson = object(
   { id: id("pln"), firstName: Type.String(), lastName: Type.String() },
   { title: "PlantedPerson" },
 );
+const about = { permission: "export.run", resource: Person } as const;
+const plantedRenamed = event("export", "planted.renamed", { ...about, summary: "A name was changed." });
+const plantedDeleted = event("export", "planted.deleted", { ...about, summary: "One was removed." });
+const plantedGrown = event("export", "planted.grown", { ...about, since: "v2", summary: "News of v2 alone." });
 const people = new Map<string, { id: string; name: string }>();
 const personGetsOneName: Change = {
   in: "v2",
@@ -40,6 +45,7 @@ const personGetsOneName: Change = {
 const service: Module = {
   name: "export",
   about: "A planted service.",
+  events: [plantedRenamed, plantedDeleted, plantedGrown],
   routes: [
     route({
       method: "POST",
@@ -206,4 +212,37 @@ test("each version has its own OpenAPI document, in its own shapes", async () =>
       ["beta", "alias", "v2", null],
     ],
   );
+});
+
+test("an event leaves in the shape of the version that it is read through, wherever its type is known", async () => {
+  const listener = await server.key(customer, ["export.run", "notification.subscribe"]);
+  const [id, name] = ["pln_00000000000000000000000009", "Ada King"];
+  await server.as(customer, async (ctx) => {
+    const place = { tenantId: customer, subject: id, path: `/planted/${id}` };
+    const resource = { id, name };
+    ctx.emit(plantedRenamed, { ...place, resource, previous: { name: "Ada Lovelace" }, changed: ["name"] });
+    ctx.emit(plantedGrown, { ...place, resource, previous: null, changed: [] });
+    ctx.emit(plantedDeleted, { ...place, resource: null, previous: resource, changed: [] });
+  });
+  const read = async (label: string) => (await server.get(`/${label}/event-log`, { key: listener })).body.items;
+  await eventually(async () => (await read("v2")).length === 3);
+  const [renamed, grown, deleted] = await read("v2");
+  assert.equal(renamed.apiversion, "v2");
+  assert.equal(renamed.data.url, `/v2/planted/${id}`);
+  assert.deepEqual(renamed.data.previous, { name: "Ada Lovelace" });
+  assert.equal(grown.type, plantedGrown.type);
+  const [old, oldDeleted, ...more] = await read("v1");
+  assert.deepEqual(more, []);
+  assert.deepEqual([old.id, old.sequence, old.apiversion], [renamed.id, renamed.sequence, "v1"]);
+  assert.match(old.dataschema, /\/v1\/event-catalogue\//);
+  assert.deepEqual(old.data.resource, { id, firstName: "Ada", lastName: "King" });
+  assert.deepEqual([old.data.previous, old.data.changed], [{ lastName: "Lovelace" }, ["lastName"]]);
+  assert.deepEqual(oldDeleted.data.previous, { id, firstName: "Ada", lastName: "King" });
+  assert.equal(oldDeleted.id, deleted.id);
+  assert.deepEqual(await read("latest"), await read("v2"));
+  const types = async (label: string) =>
+    (await server.get(`/${label}/event-catalogue?service=export`)).body.items.map(({ type }: any) => type);
+  assert.equal((await types("v1")).includes(plantedGrown.type), false);
+  assert.equal((await types("v2")).includes(plantedGrown.type), true);
+  assert.equal((await server.get(`/v1/event-log?types=${plantedGrown.type}`, { key: listener })).status, 400);
 });

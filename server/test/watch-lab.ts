@@ -89,7 +89,7 @@ export async function startWatchLab(options: Options = {}) {
     },
     /** Types of the events that tell of a subject. */
     events: async (subject: string): Promise<string[]> =>
-      (await server.sql("select type from kernel.outbox where subject = $1 order by id", [subject])).map((row) =>
+      (await server.sql("select type from kernel.told where subject = $1 order by id", [subject])).map((row) =>
         row.type.replace("demarc.monitoring.", ""),
       ),
   };

@@ -8,6 +8,7 @@ import type { Logger } from "pino";
 import type { AuditChange } from "./audit.ts";
 import type { Call, Context, OpenDoor } from "./contract.ts";
 import { type Db, type HotQuery, hot, query, type Transaction } from "./db.ts";
+import { redactLogged } from "./event-redaction.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import { newId } from "./ids.ts";
 import type { Kernel } from "./kernel.ts";
@@ -20,6 +21,8 @@ import type { Raised } from "./processes.ts";
 type Gathered = {
   news: [EventKind, EventNews][];
   changes: AuditChange[];
+  /** Subjects whose news are told without data. */
+  redacted: Set<string>;
   forget: boolean;
   wakes: boolean;
   mails: boolean;
@@ -33,6 +36,8 @@ export type Caller = {
   now: Date;
   emits: readonly EventKind[] | null;
   warnings: Warnings;
+  /** See Context.again; absent: the caller is no credential's, and stays who it is. */
+  again?(): Promise<Principal>;
 };
 
 /** The caller of work that nobody asked for: bootstrap, jobs, demo data. `name` stands in the audit trail. */
@@ -58,6 +63,7 @@ export function systemCaller(kernel: Kernel, tenant: TenantCard, name: string): 
     address: "",
     ifMatch: null,
     ifNoneMatch: null,
+    lastEventId: null,
     prefer: { wait: null, respondAsync: false },
   };
   return { who, call, log: kernel.log, now: kernel.now(), emits: null, warnings: [] };
@@ -107,6 +113,7 @@ export function readingContext(kernel: Kernel, caller: Caller): Context {
     prepareTenant: refuseChange,
     moveTenant: refuseChange,
     clearUser: refuseChange,
+    redactEvents: refuseChange,
     async awaitOperation(operationId, seconds) {
       await kernel.operations.settled(caller.who.acting.id, operationId, seconds * 1_000);
     },
@@ -139,6 +146,7 @@ export async function inTransaction<T>(
   let wakes = false;
   let mails = false;
   let records = false;
+  let tells = false;
   const result = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
     raised = undefined;
     const stored = await around?.before(tx);
@@ -148,7 +156,14 @@ export async function inTransaction<T>(
       return stored;
     }
     caller.warnings.length = 0;
-    const gathered: Gathered = { news: [], changes: [], forget: false, wakes: false, mails: false };
+    const gathered: Gathered = {
+      news: [],
+      changes: [],
+      redacted: new Set(),
+      forget: false,
+      wakes: false,
+      mails: false,
+    };
     const ctx = writingContext(kernel, caller, tx, gathered);
     const value = await part(ctx);
     for (const statement of statementsOf(caller, gathered)) tx.fire(statement);
@@ -158,12 +173,14 @@ export async function inTransaction<T>(
     wakes = gathered.wakes;
     mails = gathered.mails;
     records = gathered.changes.length > 0;
+    tells = gathered.news.length > 0;
     return value;
   });
   if (raised) await kernel.processes.spread(await raised);
   if (wakes) kernel.operations.wake();
   if (mails) kernel.mail.wake();
   if (records) kernel.sealer.wake();
+  if (tells) kernel.events.wake();
   return result;
 }
 
@@ -180,6 +197,8 @@ function common(kernel: Kernel, caller: Caller) {
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     levels: kernel.throttle.levels,
+    eventLog: kernel,
+    again: caller.again ?? (() => Promise.resolve(who)),
     async findNodes(this: Context, kind: string, ids: readonly string[]) {
       const owner = kernel.modules.find((module) => module.nodes?.kinds.includes(kind))?.nodes;
       return owner ? owner.find(this, kind, ids) : null;
@@ -209,6 +228,10 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
     },
     forget() {
       gathered.forget = true;
+    },
+    async redactEvents(tenantId, subject) {
+      gathered.redacted.add(subject);
+      await redactLogged(tx, tenantId, subject);
     },
     async clearUser(userId) {
       for (const module of kernel.modules) await module.clearUser?.(ctx, userId);
@@ -242,9 +265,9 @@ function writingContext(kernel: Kernel, caller: Caller, tx: Transaction, gathere
 }
 
 const insertNews = hot<{ rows: string }, never>("insert_news", ({ rows }) =>
-  query(sql`insert into kernel.outbox (tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id)
-    select tenant_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id
-    from jsonb_to_recordset(${rows}::jsonb) as r(tenant_id text, type text, subject text, occurred_at timestamptz,
+  query(sql`insert into kernel.outbox (tenant_id, event_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id)
+    select tenant_id, event_id, type, subject, occurred_at, data, owner_id, request_id, correlation_id
+    from jsonb_to_recordset(${rows}::jsonb) as r(tenant_id text, event_id text, type text, subject text, occurred_at timestamptz,
       data jsonb, owner_id text, request_id text, correlation_id text)`),
 );
 const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
@@ -254,20 +277,29 @@ const insertChanges = hot<{ rows: string }, never>("insert_audit", ({ rows }) =>
       item_id text, item_name text, actor jsonb, on_behalf_of jsonb, via jsonb, request_id text, changes jsonb, comment text, search text)`),
 );
 
-function statementsOf(caller: Caller, { news, changes }: Gathered): HotQuery<never>[] {
+function statementsOf(caller: Caller, { news, changes, redacted }: Gathered): HotQuery<never>[] {
   const statements: HotQuery<never>[] = [];
-  if (news.length > 0) statements.push(insertNews({ rows: JSON.stringify(news.map((one) => newsRow(caller, one))) }));
+  if (news.length > 0)
+    statements.push(insertNews({ rows: JSON.stringify(news.map((one) => newsRow(caller, one, redacted))) }));
   if (changes.length > 0)
     statements.push(insertChanges({ rows: JSON.stringify(changes.map((one) => changeRow(caller, one))) }));
   return statements;
 }
 
-const mostBytes = 16_384;
+/** Octets of an event's `data` at most; its envelope has room below 16 KiB. */
+const mostBytes = 15_360;
 
-/** The common shape of an event's `data` (notifications, part A); what would be too long is left to its `url`. */
-function newsRow({ who, call, now }: Caller, [kind, news]: [EventKind, EventNews]): Record<string, unknown> {
+/**
+ * The common shape of an event's `data` (notifications, part A); what would be too long is left to its `url`. The path
+ * stands without a label: that is the reader's.
+ */
+function newsRow(
+  { who, call, now }: Caller,
+  [kind, news]: [EventKind, EventNews],
+  redacted: ReadonlySet<string>,
+): Record<string, unknown> {
   const data: Record<string, unknown> = {
-    url: `/${call.version || "v1"}${news.path}`,
+    url: news.path,
     resource: news.resource,
     previous: news.previous,
     changed: news.changed,
@@ -276,17 +308,18 @@ function newsRow({ who, call, now }: Caller, [kind, news]: [EventKind, EventNews
     correlationId: call.correlationId,
     ...(news.adds as object | undefined),
   };
-  if (JSON.stringify(data).length > mostBytes) {
+  if (Buffer.byteLength(JSON.stringify(data)) > mostBytes) {
     delete data.resource;
     delete data.previous;
     data.trimmed = true;
   }
   return {
     tenant_id: news.tenantId,
+    event_id: newId("evt", now.getTime()),
     type: kind.type,
     subject: news.subject,
     occurred_at: now,
-    data,
+    data: redacted.has(news.subject) ? { redacted: true } : data,
     owner_id: news.ownerId ?? null,
     request_id: call.requestId,
     correlation_id: call.correlationId,

@@ -7,6 +7,7 @@ import type { Static, TObject, TSchema } from "typebox";
 import type { AuditChange } from "./audit.ts";
 import type { Db } from "./db.ts";
 import type { Documents } from "./documents.ts";
+import type { LogAccess } from "./event-reader.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
 import type { Settings } from "./kernel.ts";
@@ -35,6 +36,8 @@ export type Call = {
   ifMatch: readonly string[] | null;
   /** Entity tags of `If-None-Match`, which only upserts look at themselves; null when absent. */
   ifNoneMatch: readonly string[] | null;
+  /** The header `Last-Event-ID`, with which a broken event stream is opened again; null when absent. */
+  lastEventId: string | null;
   /** Seconds of `Prefer: wait=N` (1-30), or true for `respond-async`. */
   prefer: { wait: number | null; respondAsync: boolean };
 };
@@ -85,6 +88,18 @@ export type Context = {
   moveTenant(move: TenantMove): Promise<void>;
   /** Lets every module drop what it keeps of a user; for the operation that removes users. */
   clearUser(userId: string): Promise<void>;
+  /**
+   * Takes the data out of everything that was told about a subject, and out of what this transaction tells of it: for
+   * the operation that erases a person. The numbers stay.
+   */
+  redactEvents(tenantId: string, subject: string): Promise<void>;
+  /** The event log, for calls that read or follow it. */
+  eventLog: LogAccess;
+  /**
+   * The caller as it is at this moment, by the same credential; refuses as the front door would, once it may no longer
+   * make this call. For calls that go on for long.
+   */
+  again(): Promise<Principal>;
   /** What describes this server: versions, OpenAPI. */
   documents: Documents;
   /** A kind of operation by its name, as some module states it. */

@@ -139,33 +139,61 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
       throw unauthorized(visit, verdict.reason, verdict.hint);
     }
     visit.who = verdict.who;
-    if (verdict.who.tenant.suspended) throw refuse(tenantSuspended);
-    const named = request.headers["demarc-tenant"];
-    if (named === undefined) return allowed(request);
-    const card = typeof named === "string" ? gate.tenant(named) : null;
-    const act = (acting: typeof verdict.who.acting | null) => {
-      if (!acting?.lineage.includes(verdict.who.tenant.id)) {
-        throw refuse(notFound, { detail: "The tenant named by Demarc-Tenant does not exist, or you may not see it." });
-      }
-      if (acting.id !== verdict.who.acting.id) visit.who = { ...verdict.who, acting };
+    const acting = actingOf(request, verdict.who);
+    const act = (who: Principal) => {
+      visit.who = who;
       return allowed(request);
     };
+    return acting instanceof Promise ? acting.then(act) : act(acting);
+  }
+
+  /** Step 4: the caller in the tenant that it acts in. */
+  function actingOf(request: FastifyRequest, who: Principal): Principal | Promise<Principal> {
+    if (who.tenant.suspended) throw refuse(tenantSuspended);
+    const named = request.headers["demarc-tenant"];
+    if (named === undefined) return who;
+    const card = typeof named === "string" ? gate.tenant(named) : null;
+    const act = (acting: typeof who.acting | null) => {
+      if (!acting?.lineage.includes(who.tenant.id)) {
+        throw refuse(notFound, { detail: "The tenant named by Demarc-Tenant does not exist, or you may not see it." });
+      }
+      return acting.id === who.acting.id ? who : { ...who, acting };
+    };
     return card instanceof Promise ? card.then(act) : act(card);
+  }
+
+  /** Step 5. */
+  function checkFeatures({ label, entry }: Visit, who: Principal): void {
+    const { tenant } = who;
+    const { service } = entry!;
+    if (label === "beta" && !tenant.features.has("beta")) throw unknownLabel();
+    if (!tenant.features.has("api") && who.via.clientId !== "demarc-console") throw refuse(apiNotEnabled);
+    if (service !== "access" && !(tenant.features.has(service) && who.acting.features.has(service))) {
+      throw refuse(serviceNotEnabled, {
+        detail: `The service ${service} is not enabled for this tenant.`,
+        members: { service },
+      });
+    }
+  }
+
+  /** Steps 3 to 6 once more, for a call that goes on for long: the caller as it is now. Charges nothing. */
+  async function again(request: FastifyRequest): Promise<Principal> {
+    const { visit } = request;
+    const presented = readCredential(request.raw.rawHeaders, request.raw.url ?? "");
+    if ("refusal" in presented) throw unauthorized(visit, "malformed", presented.hint);
+    const verdict = await gate.authenticate(presented.credential, visit.address);
+    if (!verdict.ok) throw unauthorized(visit, verdict.reason);
+    const who = await actingOf(request, verdict.who);
+    checkFeatures(visit, who);
+    checkPermission(who, visit.entry!.route);
+    return who;
   }
 
   /** Steps 5 to 8. */
   function allowed(request: FastifyRequest): void | Promise<void> {
     const visit = request.visit;
     const { who, entry } = visit as { who: Principal; entry: Entry };
-    const { tenant } = who;
-    if (visit.label === "beta" && !tenant.features.has("beta")) throw unknownLabel();
-    if (!tenant.features.has("api") && who.via.clientId !== "demarc-console") throw refuse(apiNotEnabled);
-    if (entry.service !== "access" && !(tenant.features.has(entry.service) && who.acting.features.has(entry.service))) {
-      throw refuse(serviceNotEnabled, {
-        detail: `The service ${entry.service} is not enabled for this tenant.`,
-        members: { service: entry.service },
-      });
-    }
+    checkFeatures(visit, who);
     let refusal: Problem | undefined;
     try {
       checkPermission(who, entry.route);
@@ -208,7 +236,7 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     });
   }
 
-  return { enter, unknownLabel, wrongAddress };
+  return { enter, again, unknownLabel, wrongAddress };
 }
 
 function unauthorized(visit: Visit, reason: RefusalReason | null, hint?: string): Problem {
@@ -255,6 +283,7 @@ function throttled(charge: Charge): Problem {
 export function callOf(request: FastifyRequest): Call {
   const { visit } = request;
   const url = request.raw.url ?? "";
+  const lastEventId = request.headers["last-event-id"];
   const [path = "", search = ""] = url.slice(Math.max(0, url.indexOf("/", 1))).split("?", 2);
   return {
     path,
@@ -266,6 +295,7 @@ export function callOf(request: FastifyRequest): Call {
     address: visit.address,
     ifMatch: entityTags(request.headers["if-match"]),
     ifNoneMatch: entityTags(request.headers["if-none-match"]),
+    lastEventId: typeof lastEventId === "string" && lastEventId !== "" ? lastEventId : null,
     prefer: preferences(request.headers.prefer),
   };
 }

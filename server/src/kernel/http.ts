@@ -129,7 +129,7 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
       url: `/:label${route.path.replaceAll(/\{(\w+)\}/g, ":$1")}`,
       bodyLimit: Math.max(...group.map((entry) => entry.route.bodyLimitBytes ?? mebibyte)),
       config: { group },
-      handler: (request, reply) => handle(kernel, request, reply),
+      handler: (request, reply) => handle(kernel, request, reply, door.again),
     });
   }
   for (const module of kernel.modules) {
@@ -194,12 +194,24 @@ function answerGarbage(
   );
 }
 
-async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+type Again = ReturnType<typeof createDoor>["again"];
+
+async function handle(
+  kernel: Kernel,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  again: Again,
+): Promise<FastifyReply> {
   const visit = request.visit;
   const { route } = visit.entry!;
   const input = readInput(kernel, request, route);
   const warnings: Warnings = [];
-  const outcome = await preferred(kernel, request, reply, await perform(kernel, request, route, input, warnings));
+  const outcome = await preferred(
+    kernel,
+    request,
+    reply,
+    await perform(kernel, request, route, input, warnings, again),
+  );
   if (warnings.length > 0) {
     reply.header(
       "demarc-warning",
@@ -216,6 +228,11 @@ async function handle(kernel: Kernel, request: FastifyRequest, reply: FastifyRep
     return reply.code(304).header("etag", outcome.headers.etag).send();
   }
   reply.code(outcome.status).headers(outcome.headers);
+  // Fastify would read a stream to its end for HEAD, and one that follows the log has none.
+  if (outcome.stream && request.method === "HEAD") {
+    outcome.stream.destroy();
+    return reply.send();
+  }
   return reply.send(outcome.stream ?? outcome.text ?? undefined);
 }
 
@@ -295,11 +312,20 @@ async function perform(
   route: Route,
   input: Input,
   warnings: Warnings,
+  again: Again,
 ): Promise<Outcome> {
   const visit = request.visit;
   const now = kernel.now();
   const emits = "emits" in route && Array.isArray(route.emits) ? (route.emits as EventKind[]) : nobody;
-  const caller = { who: visit.who ?? anonymous, call: callOf(request), log: kernel.log, now, emits, warnings };
+  const caller = {
+    who: visit.who ?? anonymous,
+    call: callOf(request),
+    log: kernel.log,
+    now,
+    emits,
+    warnings,
+    again: () => again(request),
+  };
   const work = async (ctx: Parameters<Route["run"]>[0]) =>
     render(kernel, visit, route, input, await route.run(ctx, input as never));
   if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {

@@ -79,6 +79,15 @@ export const kernelJobs: readonly JobKind[] = [
     },
   },
   {
+    name: "turn_events",
+    summary: "Makes the event log's next days and drops those past their keeping.",
+    cron: "11 0,12 * * *",
+    atStart: true,
+    async run({ system, now, settings }) {
+      await system.in("").run(query(sql`select kernel.turn_events(${day(now())}::date, ${settings.eventsDays})`));
+    },
+  },
+  {
     name: "sweep_operations",
     summary: "Deletes operations 30 days after their end.",
     cron: "23 3 * * *",

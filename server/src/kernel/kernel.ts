@@ -3,6 +3,7 @@ import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
 import type { Documents } from "./documents.ts";
+import type { EventLog } from "./event-log.ts";
 import type { Listener } from "./listener.ts";
 import type { Operations } from "./operation-runner.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
@@ -54,6 +55,7 @@ export type Settings = {
   activityDays: number;
   auditMonths: number;
   auditHeadsFile: string;
+  eventsDays: number;
   requestSeconds: number;
   /** Where mail goes out; `smtpUrl` null: nowhere. */
   mail: { smtpUrl: string | null; from: string };
@@ -82,6 +84,7 @@ export type Kernel = {
   /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */
   guard: AddressGuard;
   operations: Operations;
+  events: EventLog;
   documents: Documents;
   mail: Post;
   /** Work that no reply waits for; the end of the server does. What fails is logged. */

@@ -2,9 +2,11 @@
  * Work that outlasts its request (notifications, part D): what a module states of a kind of operation, the resource that
  * callers watch, and the events that tell of it. The runner is operation-runner.ts.
  */
+import { sql } from "kysely";
 import { type TSchema, Type } from "typebox";
 import type { Context } from "./contract.ts";
 import type { Db } from "./db.ts";
+import { permittedEvents } from "./event-reader.ts";
 import { event } from "./events.ts";
 import type { AddressGuard } from "./outbound-guard.ts";
 import type { Principal } from "./principal.ts";
@@ -107,8 +109,17 @@ export const Operation = object(
   { title: "Operation" },
 );
 
+/** Whoever started an operation hears of it without any permission. */
+const ownOrPermitted = (who: Principal) =>
+  sql<boolean>`(e.owner_id = ${who.actor.id} or ${permittedEvents(who, "operation.read")})`;
+
 const told = (verb: string, summary: string) =>
-  event("notifications", `operation.${verb}`, { permission: "operation.read", summary, resource: Operation });
+  event("notifications", `operation.${verb}`, {
+    permission: "operation.read",
+    summary,
+    resource: Operation,
+    visible: ownOrPermitted,
+  });
 
 /** By status, and `progressed`. */
 export const operationEvents = {

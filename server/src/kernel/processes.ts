@@ -41,6 +41,10 @@ export type Processes = {
   raise(tx: Transaction): Promise<Raised>;
   /** Drops here, and waits until no live process keeps anything older; a second at most. */
   spread(change: Raised): Promise<void>;
+  /** The generation up to which what is kept of rights here has been dropped. */
+  generation(): number;
+  /** Brings this process up to a generation that a statement has seen. */
+  reach(generation: number): void;
   /** Brings this process up to the generation that a transaction has seen; for a reply that repeats an earlier one. */
   catchUp(tx: Transaction): Promise<void>;
   stop(): Promise<void>;
@@ -196,6 +200,8 @@ export async function joinProcesses({ listener, system, log, release, masterKids
       const inTime = await waiters.wait(generation);
       if (!inTime) log.warn({ generation }, "not every process acknowledged in a second that something was taken away");
     },
+    generation: () => known,
+    reach: hear,
     async catchUp(tx) {
       hear((await tx.first(readGeneration({})))!.generation);
     },

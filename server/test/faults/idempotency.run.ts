@@ -70,7 +70,7 @@ export const faultRun: FaultRun = {
       );
       assert.deepEqual(effects, { folders: keys, names: keys }, "one effect per key");
       const [told] = await installation.sql(
-        `select (select count(*)::int from kernel.outbox where type = 'demarc.monitoring.folder.created'
+        `select (select count(*)::int from kernel.told where type = 'demarc.monitoring.folder.created'
             and data->'resource'->>'name' like 'once-%') as news,
           (select count(*)::int from access.audit where item_name like 'once-%') as entries,
           (select count(*)::int from kernel.idempotency) as records`,

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { Agent, request } from "undici";
+import { told } from "../check-event.ts";
 import { createTestDatabase } from "../database.ts";
 import { firstKey } from "../set-up.ts";
 import { dataDir, ended, freePort, launch, type Process, start } from "./process.ts";
@@ -30,6 +31,7 @@ export async function startInstallation(count: number, more: Record<string, stri
   const servers = await Promise.all(settings.map((each) => start(each)));
   const owner = new pg.Pool({ connectionString: shared.DEMARC_DATABASE_URL, max: 2 });
   owner.on("error", () => {});
+  if (database) await owner.query(told);
   const agent = new Agent({ connections: 64, keepAliveTimeout: 60_000 });
   const key = (await firstKey(servers[0]!.output(), servers[0]!.url))!;
 

@@ -3,9 +3,11 @@ import { Type } from "typebox";
 import { event } from "#kernel/events";
 import { Folder } from "./folder/schema.ts";
 import { Location } from "./location/schema.ts";
+import { seesWholeTree, visibleFolderEvents, visibleLocationEvents } from "./scope.ts";
 
-const folder = { permission: "folder.read", resource: Folder } as const;
-const location = { permission: "folder.read", resource: Location } as const;
+const tree = { permission: "folder.read", isWholeFor: seesWholeTree } as const;
+const folder = { ...tree, resource: Folder, visible: visibleFolderEvents } as const;
+const location = { ...tree, resource: Location, visible: visibleLocationEvents } as const;
 
 export const folderCreated = event("monitoring", "folder.created", { ...folder, summary: "A folder was made." });
 export const folderUpdated = event<{ affectedWatches: number }>("monitoring", "folder.updated", {

@@ -108,6 +108,47 @@ export function allowsOnLocation({ who }: Caller, permission: Permission): RawBu
 /** `all`: tombstones too. */
 type Which = "living" | "all";
 
+/** Whether what an event shows of a thing's place (names and references of folders above it) is all the caller's to see. */
+export function seesWholeTree(who: Principal): boolean {
+  return reachOf(who, "folder.read").all;
+}
+
+const subject = sql<string>`e.subject`;
+
+/** Events of folders: the folder, a removed one too, is one that the caller sees. */
+export function visibleFolderEvents(who: Principal): RawBuilder<boolean> {
+  if (reachOf(who, "folder.read").all) return sql`true`;
+  const rows = visibleFolders({ who }, "folder.read", "all").select("f.id").where("f.id", "=", subject);
+  return sql`exists (${rows})`;
+}
+
+/** Events of locations, likewise. */
+export function visibleLocationEvents(who: Principal): RawBuilder<boolean> {
+  if (reachOf(who, "folder.read").all) return sql`true`;
+  const rows = visibleLocations({ who }, "folder.read", "all").select("l.id").where("l.id", "=", subject);
+  return sql`exists (${rows})`;
+}
+
+/** Events of watches: the watch is one that the caller sees, and where it was pending after the change, may see pending. */
+export function visibleWatchEvents(who: Principal): RawBuilder<boolean> {
+  const pending = watchEventsWithin(who, "pending.read");
+  if (!holds(who, "watch.read")) return pending;
+  const shown = sql`coalesce(e.data->'resource'->>'status', e.data->'previous'->>'status', 'pending')`;
+  return sql`(${pending} or (${shown} <> 'pending' and ${watchEventsWithin(who, "watch.read")}))`;
+}
+
+function watchEventsWithin(who: Principal, permission: Permission): RawBuilder<boolean> {
+  if (reachOf(who, permission).all) return sql`true`;
+  const rows = monitoring
+    .selectFrom("monitoring.watch as w")
+    .innerJoin("monitoring.location as l", "l.id", "w.location_id")
+    .innerJoin("monitoring.folder as f", "f.id", "l.folder_id")
+    .where(within(who, permission, "w.tenant_id", "l.id"))
+    .where("w.id", "=", subject)
+    .select("w.id");
+  return sql`exists (${rows})`;
+}
+
 /** Folders that the caller may use `permission` on. */
 export function visibleFolders(ctx: Caller, permission: Permission = "folder.read", which: Which = "living") {
   const rows = monitoring.selectFrom("monitoring.folder as f").where(allowsOnFolder(ctx, permission));

@@ -132,7 +132,7 @@ test("after any changes each folder keeps the path and reference that its parent
           if (moved && after.watches.has(id)) touched++;
         }
         if (answer.status === 200) {
-          const [news] = await server.sql("select data from kernel.outbox where request_id = $1", [
+          const [news] = await server.sql("select data from kernel.told where request_id = $1", [
             answer.headers.get("x-request-id"),
           ]);
           assert.equal(news?.data.affectedWatches ?? 0, touched);
@@ -232,7 +232,7 @@ test("23. another reference of the root reaches the watches below in the same st
   server.clock.advance(1_000);
   const answer = await server.patch(`/v1/folder/${root}`, { customerReference: "C-18" }, { key });
   assert.equal(answer.status, 200);
-  const news = await server.sql("select type, subject, data from kernel.outbox where request_id = $1", [
+  const news = await server.sql("select type, subject, data from kernel.told where request_id = $1", [
     answer.headers.get("x-request-id"),
   ]);
   assert.deepEqual(

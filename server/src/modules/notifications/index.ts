@@ -6,12 +6,14 @@ import type { Module } from "#kernel/contract";
 import { operationEvents } from "#kernel/operations";
 import { mountPages } from "./document/pages.ts";
 import { documentRoutes } from "./document/routes.ts";
+import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
+import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
 
 export const notifications: Module = {
   name: "notifications",
-  about: "Long-running operations, and news of what changed.",
-  routes: [...operationRoutes, ...documentRoutes],
+  about: "News of what changed, and long-running operations.",
+  routes: [...operationRoutes, ...eventLogRoutes, ...eventCatalogueRoutes, ...documentRoutes],
   mount: mountPages,
   events: Object.values(operationEvents),
 };

@@ -51,7 +51,7 @@ test("an assigned role counts on the next call, and one taken away no longer", a
   assert.equal((await server.delete(`/v1/assignment/${answer.body.id}`, { key: aAdm.key })).status, 204);
   assert.equal((await server.get("/v1/tenant/self", { key: person.key })).status, 403);
   assert.equal((await server.delete(`/v1/assignment/${answer.body.id}`, { key: aAdm.key })).status, 404);
-  const told = await server.sql("select type from kernel.outbox where subject = $1 order by id", [answer.body.id]);
+  const told = await server.sql("select type from kernel.told where subject = $1 order by id", [answer.body.id]);
   assert.deepEqual(
     told.map(({ type }) => type),
     ["demarc.access.assignment.created", "demarc.access.assignment.deleted"],

@@ -24,7 +24,7 @@ const ask = (client: { id: string; secret: string }) =>
 const types = async (subject: string) =>
   (
     await server.sql(
-      "select replace(type, 'demarc.access.', '') as type from kernel.outbox where subject = $1 order by id",
+      "select replace(type, 'demarc.access.', '') as type from kernel.told where subject = $1 order by id",
       [subject],
     )
   ).map(({ type }) => type);

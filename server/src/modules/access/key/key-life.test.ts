@@ -25,7 +25,7 @@ const rotate = (a: { key: string }, id: string, overlapMinutes?: number) =>
 const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const news = (subject: string) =>
   server.sql(
-    "select replace(type, 'demarc.access.', '') as type, data from kernel.outbox where subject = $1 order by id",
+    "select replace(type, 'demarc.access.', '') as type, data from kernel.told where subject = $1 order by id",
     [subject],
   );
 const types = async (subject: string) => (await news(subject)).map(({ type }) => type);

@@ -38,7 +38,7 @@ const issue = (key: string, body: object, headers: Record<string, string> = {}) 
 /** The status of a call that any credential may make, and that has no bucket of its own. */
 const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const news = (type: string, subject: string) =>
-  server.sql("select * from kernel.outbox where type = $1 and subject = $2 order by id", [
+  server.sql("select * from kernel.told where type = $1 and subject = $2 order by id", [
     `demarc.access.${type}`,
     subject,
   ]);

@@ -42,7 +42,7 @@ test("41. a refresh token gives new tokens once; used again, it ends the grant w
   refused(await refresh(second.body.refresh_token));
 
   const { gid } = decodeJwt(first.token) as { gid: string };
-  const [news] = await server.sql("select type, data from kernel.outbox where subject = $1", [gid]);
+  const [news] = await server.sql("select type, data from kernel.told where subject = $1", [gid]);
   assert.equal(news.type, "demarc.access.grant.reused");
   assert.equal(news.data.resource.userId, user.id);
   const entries = await server.sql("select action from access.audit where item_id = $1", [gid]);
@@ -69,7 +69,7 @@ test("41. of 50 uses of one refresh token at one moment one wins, and the others
   assert.deepEqual([await isGood(access), await isGood(winners[0]!.body.token)], [false, false]);
   refused(await refresh(winners[0]!.body.refresh_token, { client_id: client.id }));
   const { gid } = decodeJwt(access) as { gid: string };
-  assert.equal((await server.sql("select 1 from kernel.outbox where subject = $1", [gid])).length, 1);
+  assert.equal((await server.sql("select 1 from kernel.told where subject = $1", [gid])).length, 1);
 });
 
 test("a refresh token of another client, an unknown one and none are refused, and nothing ends", async () => {

@@ -67,7 +67,7 @@ test("44. revoking a refresh token ends its whole grant, for a public client by 
   const refresh = { grant_type: "refresh_token", refresh_token: tokens.refresh_token! };
   assert.equal((await post("token", "demarc-cli", refresh)).body.error, "invalid_grant");
   const { gid } = decodeJwt(tokens.token) as { gid: string };
-  const news = await server.sql("select type from kernel.outbox where subject = $1", [gid]);
+  const news = await server.sql("select type from kernel.told where subject = $1", [gid]);
   assert.deepEqual(news, [{ type: "demarc.access.grant.revoked" }]);
 });
 

@@ -49,7 +49,7 @@ test("a plan given to a partner applies to its customers, who see figures and no
   const self = (await server.get("/v1/principal/self", { key: aAdm.key })).body;
   assert.deepEqual(self.plan, { lanes });
   const [told] = await server.sql(
-    "select data from kernel.outbox where type = 'demarc.access.tenant.plan_changed' and subject = $1",
+    "select data from kernel.told where type = 'demarc.access.tenant.plan_changed' and subject = $1",
     [q],
   );
   assert.deepEqual([told.data.changed, told.data.resource.plan.id], [["planId"], null]);
@@ -131,7 +131,7 @@ test("a plan in use and the built-in one are not deleted; another one is gone, a
   const [standard] = (await server.get("/v1/plan?name=standard", { key: pAdm.key })).body.items;
   const builtIn = await server.delete(`/v1/plan/${standard.id}`, { key: pAdm.key });
   assert.deepEqual([builtIn.status, builtIn.body.code], [409, "plan_built_in"]);
-  const told = await server.sql("select type, data from kernel.outbox where subject = $1 order by id", [plan.id]);
+  const told = await server.sql("select type, data from kernel.told where subject = $1 order by id", [plan.id]);
   assert.deepEqual(
     told.map(({ type, data }) => [type, data.resource === null]),
     [

@@ -37,7 +37,7 @@ test("the first token makes an active key and a next one; private halves are sea
   assert.ok(rows.every(({ private_sealed }) => /^v1\./.test(private_sealed)));
   assert.ok(!JSON.stringify(rows).includes("PRIVATE"));
   assert.ok(!JSON.stringify(keys).includes("sealed"));
-  assert.deepEqual(await server.sql("select 1 from kernel.outbox where type like '%signing_key%'"), []);
+  assert.deepEqual(await server.sql("select 1 from kernel.told where type like '%signing_key%'"), []);
 });
 
 test("a rotation lets the next key sign no sooner than 15 minutes after it was published, and old tokens live on", async () => {
@@ -79,7 +79,7 @@ test("after 90 days the next key signs by itself, and the job publishes its succ
   server.clock.advance(90 * days);
   assert.equal(decodeProtectedHeader(await token()).kid, next.kid);
   const count = async () =>
-    (await server.sql("select 1 from kernel.outbox where type = 'demarc.access.signing_key.rotated'")).length;
+    (await server.sql("select 1 from kernel.told where type = 'demarc.access.signing_key.rotated'")).length;
   const before = await count();
   await tend();
   await tend();

@@ -9,7 +9,7 @@ const house = await buildHouse(server);
 const { p, q, a, b, pAdm, qAdm, aAdm, aRead } = house;
 
 const news = (subject: string) =>
-  server.sql("select type, tenant_id, data from kernel.outbox where subject = $1 order by id", [subject]);
+  server.sql("select type, tenant_id, data from kernel.told where subject = $1 order by id", [subject]);
 const trail = (tenantId: string, itemId: string) =>
   server.sql(
     "select action, actor, changes from access.audit where tenant_id = $1 and item_id = $2 order by position",
@@ -49,7 +49,7 @@ test("1. a partner's administrator makes a customer with an administrator, and b
   assert.equal(created.type, "demarc.access.tenant.created");
   assert.equal(created.tenant_id, made.id);
   assert.equal(created.data.resource.parentId, null, "a tenant's own event does not show what it cannot see");
-  const others = await server.sql("select type from kernel.outbox where tenant_id = $1 order by id", [made.id]);
+  const others = await server.sql("select type from kernel.told where tenant_id = $1 order by id", [made.id]);
   assert.ok(others.some(({ type }) => type === "demarc.directory.user.created"));
   assert.ok(others.some(({ type }) => type === "demarc.access.assignment.created"));
 });
@@ -304,6 +304,6 @@ test("the policy for log-in is the tenant's own to set, under an If-Match", asyn
   assert.equal((await server.patch(path, { mfa: "off" }, { key: aAdm.key, headers })).status, 412);
   assert.equal((await server.patch(path, { sessionIdleMinutes: 4 }, { key: aAdm.key })).status, 400);
   assert.equal((await server.patch(path, { mfa: "off" }, { key: aRead.key })).status, 403);
-  const [told] = await server.sql("select data from kernel.outbox where type = 'demarc.access.auth_policy.updated'");
+  const [told] = await server.sql("select data from kernel.told where type = 'demarc.access.auth_policy.updated'");
   assert.deepEqual([told.data.changed, told.data.previous], [["mfa"], { mfa: "optional" }]);
 });

@@ -68,7 +68,7 @@ test("the news of 80 % and of the whole day come once each, to who may read the 
   for (let n = 0; n < 25; n++) await call();
   const told = await eventually(async () => {
     const rows = await server.sql(
-      "select type, data from kernel.outbox where subject = $1 and type like '%quota%' order by id",
+      "select type, data from kernel.told where subject = $1 and type like '%quota%' order by id",
       [id],
     );
     return rows.length >= 2 && rows;
@@ -90,7 +90,7 @@ test("news of a quota that is told twice is news once", async () => {
   await tellQuota(server.kernel, news);
   await tellQuota(server.kernel, { ...news, localDate: "2026-10-26" });
   const told = await server.sql(
-    "select data from kernel.outbox where subject = $1 and type like '%quota.warned' order by id",
+    "select data from kernel.told where subject = $1 and type like '%quota.warned' order by id",
     [a],
   );
   assert.deepEqual(

@@ -45,7 +45,7 @@ async function tokenOf(name: string, password = good): Promise<string> {
   return answer.body.access_token;
 }
 const types = async (id: string) =>
-  (await server.sql("select type from kernel.outbox where subject = $1 order by id", [id])).map((row) => row.type);
+  (await server.sql("select type from kernel.told where subject = $1 order by id", [id])).map((row) => row.type);
 
 test("blocked: log-in, token and key are refused from the next call on; unblocked, the key wakes and the token stays dead", async () => {
   const id = await person("blocked.one");
@@ -130,7 +130,7 @@ test("a changed password ends every token and no personal key; the new one logs 
     [id],
   );
   assert.deepEqual(entry.changes, [{ field: "password", old: "***", new: "***" }]);
-  const dump = JSON.stringify(await server.sql("select data from kernel.outbox"));
+  const dump = JSON.stringify(await server.sql("select data from kernel.told"));
   assert.ok(!dump.includes(next) && !dump.includes("argon2id"));
 });
 

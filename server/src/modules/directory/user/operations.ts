@@ -155,6 +155,8 @@ export async function deleteUser(ctx: Context, key: string): Promise<"deleted" |
   await ctx.clearUser(user.id);
   await forgetUser(ctx, user.id);
   tell(ctx, userDeleted, user, null, [], null);
+  // No name outlives its user, not in the event log either.
+  await ctx.redactEvents(user.tenantId, user.id);
   record(ctx, "deleted", user, user, Object.values(shownAs));
   return "deleted";
 }

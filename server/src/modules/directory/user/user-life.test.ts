@@ -21,7 +21,7 @@ function body(more: Record<string, unknown> = {}): Record<string, unknown> {
 const upsert = (user: unknown, headers?: Record<string, string>) => server.post("/v1/user", user, { key, headers });
 const outcomeOf = (answer: { headers: Headers }) => answer.headers.get("demarc-outcome");
 async function newsOf(id: string): Promise<any[]> {
-  return server.sql("select type, data from kernel.outbox where subject = $1 order by id", [id]);
+  return server.sql("select type, data from kernel.told where subject = $1 order by id", [id]);
 }
 
 test("A10. deleting twice is 204 twice with one event, frees name and address, and the next is a new user", async () => {

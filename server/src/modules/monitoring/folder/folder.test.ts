@@ -21,7 +21,7 @@ const make = async (key: string, body: object) => {
   return answer.body;
 };
 const eventsOf = (subject: string) =>
-  server.sql("select type, data, tenant_id from kernel.outbox where subject = $1 order by id", [subject]);
+  server.sql("select type, data, tenant_id from kernel.told where subject = $1 order by id", [subject]);
 const auditOf = (item: string) =>
   server.sql(
     "select action, changes, tenant_id, actor, item_kind from access.audit where item_id = $1 order by position",

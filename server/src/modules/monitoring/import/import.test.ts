@@ -19,14 +19,14 @@ async function done(body: object, key = aC) {
 }
 const news = async (request: { headers: Headers }) =>
   (
-    await server.sql("select type from kernel.outbox where request_id = $1 order by id", [
+    await server.sql("select type from kernel.told where request_id = $1 order by id", [
       request.headers.get("x-request-id"),
     ])
   ).map((one) => one.type.slice("demarc.monitoring.".length));
 const counts = async () =>
   (
     await server.sql(
-      "select (select count(*) from monitoring.folder)::int as folders, (select count(*) from monitoring.location)::int as locations, (select count(*) from kernel.outbox)::int as news, (select count(*) from access.audit)::int as audit, (select count(*) from monitoring.numeric_id)::int as numbers",
+      "select (select count(*) from monitoring.folder)::int as folders, (select count(*) from monitoring.location)::int as locations, (select count(*) from kernel.told)::int as news, (select count(*) from access.audit)::int as audit, (select count(*) from monitoring.numeric_id)::int as numbers",
     )
   )[0];
 

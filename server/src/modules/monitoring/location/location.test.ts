@@ -26,7 +26,7 @@ async function make(name: string, folderId: string, more: object = {}): Promise<
 const fault = (answer: { body: any }) =>
   answer.body.errors?.map((one: any) => `${one.pointer ?? one.parameter} ${one.rule}`);
 const eventsOf = async (id: string) =>
-  (await server.sql("select type, data from kernel.outbox where subject = $1 order by id", [id])).map((one) => [
+  (await server.sql("select type, data from kernel.told where subject = $1 order by id", [id])).map((one) => [
     one.type.slice("demarc.monitoring.".length),
     one.data.changed,
   ]);

@@ -189,7 +189,7 @@ test("work whose server stopped midway goes on behind the last item: nothing is 
   assert.deepEqual({ missing, created, refused, skipped }, { missing: 1_500, created: 1_500, refused: 0, skipped: 0 });
   assert.equal(await made(second.sql), 1_500);
   const told = await second.sql(
-    "select count(*)::int as n, count(distinct subject)::int as subjects from kernel.outbox where type like '%watch.created' and data->'resource'->>'locationId' = $1",
+    "select count(*)::int as n, count(distinct subject)::int as subjects from kernel.told where type like '%watch.created' and data->'resource'->>'locationId' = $1",
     [locationId],
   );
   assert.deepEqual(told[0], { n: 1_500, subjects: 1_500 });

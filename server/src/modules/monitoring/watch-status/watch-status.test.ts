@@ -70,7 +70,7 @@ test("the event of an activation names the contact of the nearest folder that ha
   const inner = await folder(outer, "inner");
   const { body: location } = await world.post("/v1/location", { name: "deep", folderId: inner }, { key: keys.aW });
   const contact = async (id: string) => {
-    const [{ data }] = await world.sql("select data from kernel.outbox where subject = $1 and type like '%activated'", [
+    const [{ data }] = await world.sql("select data from kernel.told where subject = $1 and type like '%activated'", [
       id,
     ]);
     return data.contactUserId;

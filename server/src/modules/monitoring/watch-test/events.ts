@@ -1,10 +1,9 @@
 import { event } from "#kernel/events";
 import { id } from "#kernel/schema";
-import { Watch } from "../watch/schema.ts";
+import { watchEvent } from "../watch/events.ts";
 
 export const watchTested = event<{ operationId: string }>("monitoring", "watch.tested", {
-  permission: "pending.read",
-  resource: Watch,
+  ...watchEvent,
   summary: "A technical test of a watch has a result.",
   adds: { operationId: id("opn") },
 });

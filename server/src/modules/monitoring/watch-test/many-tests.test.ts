@@ -103,7 +103,7 @@ test("taken up by another server, the tests go on and none that had a result is 
   const second = await startServer({ beside: first, startsAt: "2026-11-22T10:00:10.000Z" });
   const { status, result } = await world.ended(answer.body.id, first.keys.aW, second);
   assert.deepEqual([status, result.data.summary], ["succeeded", { successful: 2 }]);
-  const told = await second.sql("select subject from kernel.outbox where type like '%watch.tested' order by id");
+  const told = await second.sql("select subject from kernel.told where type like '%watch.tested' order by id");
   assert.deepEqual(
     told.map(({ subject }) => subject),
     [one.id, two.id],

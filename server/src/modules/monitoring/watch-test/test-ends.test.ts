@@ -182,7 +182,7 @@ test("34. a test whose server ended begins again on the next one, and has one re
   assert.equal(ended.status, "succeeded");
   const { body } = await second.get(`/v1/watch/${watch.id}`, { key: first.keys.aW });
   assert.equal(body.testState, "successful");
-  const told = await second.sql("select count(*)::int as n from kernel.outbox where type like '%watch.tested'");
+  const told = await second.sql("select count(*)::int as n from kernel.told where type like '%watch.tested'");
   assert.equal(told[0].n, 1);
 });
 

@@ -39,7 +39,7 @@ test("a result is told once, with its operation, and stands in the audit trail u
   const watch = await world.watchOf(await startDevice());
   const operation = await world.tested(watch.id);
   assert.deepEqual(await world.events(watch.id), ["watch.created", "watch.tested"]);
-  const [event] = await world.sql("select data from kernel.outbox where subject = $1 order by id desc limit 1", [
+  const [event] = await world.sql("select data from kernel.told where subject = $1 order by id desc limit 1", [
     watch.id,
   ]);
   assert.equal(event.data.operationId, operation.id);
@@ -272,7 +272,7 @@ test("who may not write watches may not test, and who may not see one learns not
 test("no community or passphrase stands in operations, events, audit trail, results or activity", async () => {
   const tables = [
     "kernel.operation",
-    "kernel.outbox",
+    "kernel.told",
     "access.audit",
     "monitoring.watch_test",
     "monitoring.watch",

@@ -13,7 +13,7 @@ const outcomes = (answer: { body: any; text: string }) =>
 const counts = async () => {
   const [row] =
     await world.sql(`select (select count(*) from monitoring.watch)::int as watches, (select count(*) from monitoring.numeric_id)::int as numbers,
-    (select count(*) from kernel.outbox)::int as events, (select count(*) from access.audit)::int as audits, (select count(*) from monitoring.folder)::int as folders`);
+    (select count(*) from kernel.told)::int as events, (select count(*) from access.audit)::int as audits, (select count(*) from monitoring.folder)::int as folders`);
   return row;
 };
 

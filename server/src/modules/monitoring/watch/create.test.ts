@@ -173,7 +173,7 @@ test("secrets stand in no reply, event, audit entry or stored request, and rest 
     "idempotency-key": "sealed-1",
   });
   assert.equal(answer.status, 201);
-  const tables = ["monitoring.watch", "kernel.outbox", "access.audit", "kernel.idempotency", "access.activity"];
+  const tables = ["monitoring.watch", "kernel.told", "access.audit", "kernel.idempotency", "access.activity"];
   for (const table of tables)
     assert.deepEqual(await world.sql(`select 1 from ${table} t where t::text like $1`, [`%${secret}%`]), [], table);
   assert.ok(!answer.text.includes(secret));
@@ -263,7 +263,7 @@ test("15. a place is made for a watch by who may write folders, and by nobody el
   const made = await create({ ...body, place: { ...place, underFolderId: world.rootOf(world.A) } }, keys.pW);
   assert.equal(made.status, 201);
   assert.deepEqual([made.body.location, made.body.path.slice(-1)], ["Depot", ["North"]]);
-  const events = await world.sql("select type from kernel.outbox where request_id = $1 order by id", [
+  const events = await world.sql("select type from kernel.told where request_id = $1 order by id", [
     made.headers.get("x-request-id"),
   ]);
   assert.deepEqual(

@@ -1,11 +1,20 @@
 import { event } from "#kernel/events";
+import { seesWholeTree, visibleWatchEvents } from "../scope.ts";
 import { Watch } from "./schema.ts";
 
-// Of the type, not of the row: a watch may be pending, and a pending one must not show to who lacks `pending.read`.
-const watch = { permission: "pending.read", resource: Watch } as const;
+/** What all events of watches have in common: those of a pending one show to readers of pending watches alone. */
+export const watchEvent = {
+  permission: "watch.read",
+  resource: Watch,
+  visible: visibleWatchEvents,
+  isWholeFor: seesWholeTree,
+} as const;
 
-export const watchCreated = event("monitoring", "watch.created", { ...watch, summary: "A watch was made, pending." });
-export const watchUpdated = event("monitoring", "watch.updated", { ...watch, summary: "A watch was changed." });
-export const watchDeleted = event("monitoring", "watch.deleted", { ...watch, summary: "A watch was removed." });
+export const watchCreated = event("monitoring", "watch.created", {
+  ...watchEvent,
+  summary: "A watch was made, pending.",
+});
+export const watchUpdated = event("monitoring", "watch.updated", { ...watchEvent, summary: "A watch was changed." });
+export const watchDeleted = event("monitoring", "watch.deleted", { ...watchEvent, summary: "A watch was removed." });
 
 export const watchEvents = [watchCreated, watchUpdated, watchDeleted];

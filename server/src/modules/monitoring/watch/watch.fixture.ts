@@ -68,7 +68,7 @@ export async function startWorld() {
     },
     /** Events and audit entries so far, of one subject or all. */
     events: (subject?: string) =>
-      server.sql("select type, subject, data from kernel.outbox where $1::text is null or subject = $1 order by id", [
+      server.sql("select type, subject, data from kernel.told where $1::text is null or subject = $1 order by id", [
         subject ?? null,
       ]),
     audits: (itemId?: string) =>

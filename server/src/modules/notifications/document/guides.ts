@@ -13,6 +13,7 @@ const files = [
   { name: "keys", reference: false },
   { name: "roles", reference: false },
   { name: "monitoring", reference: false },
+  { name: "notifications", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },
   { name: "versioning", reference: false },

@@ -89,9 +89,7 @@ test("OP-1. accepted work answers 202 with its address, and polling alone sees i
   const operation = await final(answer.headers.get("location")!);
   assert.equal(operation.status, "succeeded");
   assert.deepEqual(operation.result, { url: "/latest/brew/ale", data: { name: "ale" } });
-  const events = await server.sql("select type, data from kernel.outbox where subject = $1 order by id", [
-    operation.id,
-  ]);
+  const events = await server.sql("select type, data from kernel.told where subject = $1 order by id", [operation.id]);
   assert.deepEqual(
     events.map(({ type }) => type.split(".").pop()),
     ["queued", "started", "progressed", "succeeded"],
@@ -185,7 +183,7 @@ test("OP-5. work whose server stopped midway begins again on the next one and en
   });
   assert.equal(ended.status, "succeeded");
   const told = await second.sql(
-    "select count(*)::int as n from kernel.outbox where subject = $1 and type like '%succeeded'",
+    "select count(*)::int as n from kernel.told where subject = $1 and type like '%succeeded'",
     [ended.id],
   );
   assert.equal(told[0].n, 1);
@@ -207,7 +205,7 @@ test("OP-5. work whose lease ran out goes over to the other server, and where it
   });
   assert.equal(ended.status, "succeeded");
   const told = await first.sql(
-    "select count(*)::int as n from kernel.outbox where subject = $1 and type like '%succeeded'",
+    "select count(*)::int as n from kernel.told where subject = $1 and type like '%succeeded'",
     [ended.id],
   );
   assert.equal(told[0].n, 1);
