@@ -224,6 +224,25 @@ test("a message stays known while it is unsettled, however many others were give
   assert.equal(run(driver, sends("ACK\nid:evt_1.1\n\n\0")), "ack_unknown");
 });
 
+test("ids of a subscription that was left do nothing, settled ones too, of the last thousand changes of subscription", () => {
+  const driver = connected();
+  exchange(driver, subscribeFrame("a", "destination:/queue/a\nack:client-individual\n") + subscribeFrame("b"));
+  for (let position = 1; position <= 2001; position++) give(driver, eventsOf(2 - (position % 2), [position]));
+  settleAll(driver);
+  exchange(driver, "ACK\nid:evt_1999.1999\n\n\0UNSUBSCRIBE\nid:a\n\n\0");
+  for (const number of [1999, 1001])
+    assert.equal(run(driver, sends(`ACK\nid:evt_${number}.${number}\n\n\0`)), null, `${number}`);
+  assert.equal(run(driver, sends("ACK\nid:evt_2002.2002\n\n\0")), "ack_unknown");
+});
+
+test("a refusal that answers no wish has no effect", () => {
+  const driver = connected();
+  assert.equal(
+    run(driver, (it) => give(it, { kind: "refused", wish: 1, refusal: { code: "internal_error" } })),
+    null,
+  );
+});
+
 test("one shared body serves any number of sessions and subscriptions", () => {
   const shared = sharedEvent(1);
   const drivers = Array.from({ length: 50 }, () => connected());
