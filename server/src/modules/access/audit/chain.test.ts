@@ -206,7 +206,7 @@ test("every five minutes with news, and once a UTC day without, the end of a cha
   const stored = (await heads("limit=200")).map((one) => canonicalize(one));
   assert.ok(stored.every((line) => written.includes(line!)));
   const events = await server.sql(
-    "select data from kernel.outbox where type = 'demarc.access.audit.head_signed' and tenant_id = $1",
+    "select data from kernel.told where type = 'demarc.access.audit.head_signed' and tenant_id = $1",
     [customer],
   );
   assert.deepEqual(events.at(-1).data.resource, midnight);

@@ -18,7 +18,7 @@ async function customer() {
 }
 const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const types = async (subject: string) =>
-  (await server.sql("select type from kernel.outbox where subject = $1 order by id", [subject])).map(({ type }) =>
+  (await server.sql("select type from kernel.told where subject = $1 order by id", [subject])).map(({ type }) =>
     type.replace("demarc.access.", ""),
   );
 const trail = (subject: string) =>
@@ -138,7 +138,7 @@ describe("importing", () => {
       assert.equal(await statusOf(value), 200, "it overlaps as any other");
       const stored = JSON.stringify([
         await trail(answer.body.id),
-        await server.sql("select * from kernel.outbox where subject = $1", [answer.body.id]),
+        await server.sql("select * from kernel.told where subject = $1", [answer.body.id]),
       ]);
       assert.ok(!stored.includes(value.slice(5)), "neither trail nor news has it");
     }

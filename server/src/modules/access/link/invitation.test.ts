@@ -188,7 +188,7 @@ test("a repeated call shows the same link for ten minutes and then none; neither
   const tables = [
     "access.link",
     "access.audit",
-    "kernel.outbox",
+    "kernel.told",
     "kernel.idempotency",
     "kernel.mail",
     "access.activity",

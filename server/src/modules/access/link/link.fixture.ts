@@ -58,7 +58,7 @@ export async function newcomer(username: string, role: string | null = null): Pr
 export const invite = (userId: string, more: object = { sendInvitation: false }, key = aAdm.key, headers = {}) =>
   server.post("/v1/invitation", { userId, ...more }, { key, headers });
 export const types = async (id: string) =>
-  (await server.sql("select type from kernel.outbox where subject = $1 order by id", [id])).map((row) => row.type);
+  (await server.sql("select type from kernel.told where subject = $1 order by id", [id])).map((row) => row.type);
 export const runJob = () => linkJobs[0]!.run(server.kernel);
 export const administrator = (username: string, sendInvitation?: boolean) => ({
   username,

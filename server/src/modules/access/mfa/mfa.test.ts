@@ -37,7 +37,7 @@ async function withFactor(name: string, role = "read_only") {
 const logIn = ({ username }: TestUser, password: string) =>
   server.call("POST", "/oauth/token", { body: { userName: `${code}/${username}`, password } });
 const types = async (id: string) =>
-  (await server.sql("select type from kernel.outbox where subject = $1 order by id", [id])).map((row) => row.type);
+  (await server.sql("select type from kernel.told where subject = $1 order by id", [id])).map((row) => row.type);
 
 test("37. with a second factor set up a right password is mfa_required, a wrong one the plain refusal", async () => {
   const user = await makeUser(server, a, "factor.37", "read_only");
@@ -136,7 +136,7 @@ test("a recovery code works once, however it is typed, and only for its user", a
 
 test("neither the secret nor a recovery code stands in the database, nor in news or records", async () => {
   const user = await withFactor("hidden");
-  const tables = ["access.totp", "access.recovery_code", "access.audit", "kernel.outbox", "kernel.idempotency"];
+  const tables = ["access.totp", "access.recovery_code", "access.audit", "kernel.told", "kernel.idempotency"];
   const dump = JSON.stringify(await Promise.all(tables.map((table) => server.sql(`select t::text from ${table} t`))));
   const octets = Buffer.from(Secret.fromBase32(user.secret).bytes);
   for (const told of [user.secret, octets.toString("hex"), octets.toString("base64"), ...user.recoveryCodes])

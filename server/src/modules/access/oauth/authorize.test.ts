@@ -85,7 +85,7 @@ test("50. a code used twice is invalid_grant, and the tokens of its first use ar
   });
   assert.equal(renewed.body.error, "invalid_grant");
   const told = await server.sql(
-    "select 1 from kernel.outbox where type = 'demarc.access.grant.reused' and subject = $1",
+    "select 1 from kernel.told where type = 'demarc.access.grant.reused' and subject = $1",
     [decodeJwt(first.body.access_token).gid],
   );
   assert.equal(told.length, 1);

@@ -87,7 +87,7 @@ test("session.read shows the sessions of its reach alone, session.end ends them"
   assert.ok(!(await hers.lives()));
   assert.equal((await server.delete(`/v1/session/${hers.id}`, { key: ender })).status, 404);
   const told = await server.sql(
-    "select type, data->'resource'->>'userId' as user from kernel.outbox where subject = $1",
+    "select type, data->'resource'->>'userId' as user from kernel.told where subject = $1",
     [hers.id],
   );
   assert.deepEqual(told, [{ type: "demarc.access.session.ended", user: ann.id }]);
@@ -125,7 +125,7 @@ test("a user lists and ends its own grants; every token of an ended one is refus
     body: { grant_type: "refresh_token", client_id: "demarc-cli", refresh_token: other.refresh_token },
   });
   assert.equal(renewed.body.error, "invalid_grant");
-  const told = await server.sql("select type from kernel.outbox where subject = $1", [gid]);
+  const told = await server.sql("select type from kernel.told where subject = $1", [gid]);
   assert.deepEqual(told, [{ type: "demarc.access.grant.revoked" }]);
 });
 

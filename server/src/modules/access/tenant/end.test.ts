@@ -27,7 +27,7 @@ const { p, q, a, pAdm, qAdm } = house;
 const dayMs = 86_400_000;
 
 const news = (subject: string) =>
-  server.sql("select type, tenant_id, data from kernel.outbox where subject = $1 order by id", [subject]);
+  server.sql("select type, tenant_id, data from kernel.told where subject = $1 order by id", [subject]);
 const types = async (subject: string) => (await news(subject)).map(({ type }) => type.replace("demarc.access.", ""));
 const trail = (tenantId: string, itemId: string) =>
   server.sql(
@@ -190,12 +190,12 @@ test("8. thirty days on every route on it is 404, its sealed values do not open,
     "insert into access.audit_head (tenant_id, seq, hash, at, kid, signature) values ($1, 7, '\\x0102', now(), 'k', 's')",
     [c.id],
   );
+  await eventually(async () => (await rowsOf(c.id))["kernel.event"]);
   const had = await rowsOf(c.id);
   for (const table of [
     "monitoring.watch",
     'directory."user"',
     "access.key",
-    "kernel.outbox",
     "kernel.idempotency",
     "kernel.data_key",
     "access.activity",

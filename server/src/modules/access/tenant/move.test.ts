@@ -60,7 +60,7 @@ test("a moved tenant takes all below it along; features, plan, suspension and th
   assert.equal((await server.get(`/v1/tenant/${c}`, { key: await server.key(r, "tenant_administrator") })).status, 404);
   assert.equal((await server.get(`/v1/tenant/${c}`, { key: await server.key(s, "tenant_administrator") })).status, 200);
 
-  const [told] = (await server.sql("select * from kernel.outbox where subject = $1 order by id", [sub])).slice(-1);
+  const [told] = (await server.sql("select * from kernel.told where subject = $1 order by id", [sub])).slice(-1);
   assert.deepEqual([told.type, told.tenant_id, told.data.changed], ["demarc.access.tenant.moved", sub, ["parentId"]]);
   assert.equal(told.data.resource.parentId, null, "a tenant's own event does not show what it cannot see");
   assert.deepEqual(await actions(p, sub), [{ action: "moved", changes: [{ field: "parentId", old: r, new: s }] }]);
@@ -161,7 +161,7 @@ test("a plan of a tenant that is no longer above falls away, in all that was mov
   for (const id of [sub, c]) {
     const found = await read(id);
     assert.deepEqual([found.planId, found.plan.lanes.api.burst], [null, 100_000]);
-    const types = (await server.sql("select type from kernel.outbox where subject = $1", [id])).map(({ type }) => type);
+    const types = (await server.sql("select type from kernel.told where subject = $1", [id])).map(({ type }) => type);
     assert.ok(types.includes("demarc.access.tenant.plan_changed"), id);
   }
   const back = await move(sub, r, pAdm.key, { planId: plan.id });
@@ -195,7 +195,7 @@ test("what the tenants that are no longer above had in a moved one ends: roles w
     (await server.sql("select 1 from access.assignment where principal_id = $1", [id])).length;
   for (const { id } of [inTenant, inFolder, local]) assert.equal(await held(id), 0, id);
   for (const { id } of [elsewhere, above, other]) assert.equal(await held(id), 1, id);
-  const told = await server.sql("select type, tenant_id from kernel.outbox where subject = $1", [
+  const told = await server.sql("select type, tenant_id from kernel.told where subject = $1", [
     inTenant.assignmentId,
   ]);
   assert.deepEqual(told, [{ type: "demarc.access.assignment.deleted", tenant_id: r }]);

@@ -19,7 +19,7 @@ const outcome = (answer: { headers: Headers }) => answer.headers.get("demarc-out
 const assign = (key: string, userId: string, roleId: string, within?: object) =>
   server.post("/v1/assignment", { principal: { kind: "user", id: userId }, roleId, within }, { key });
 const news = async (subject: string) =>
-  (await server.sql("select type, data from kernel.outbox where subject = $1 order by id", [subject])).map((row) => ({
+  (await server.sql("select type, data from kernel.told where subject = $1 order by id", [subject])).map((row) => ({
     ...row,
     type: row.type.replace("demarc.directory.", ""),
   }));
