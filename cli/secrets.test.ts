@@ -9,6 +9,7 @@ import { modules } from "../server/src/app.ts";
 import { sealedColumns } from "../server/src/kernel/key-rotation.ts";
 import { createTestDatabase } from "../server/test/database.ts";
 import { dataDir, ended, freePort, launch, start, until } from "../server/test/faults/process.ts";
+import { firstKey } from "../server/test/set-up.ts";
 import { startWatchLab } from "../server/test/watch-lab.ts";
 
 const root = new URL("..", import.meta.url).pathname;
@@ -46,7 +47,7 @@ test("81. the master key is rotated under load without one failed call, and the 
     DEMARC_MASTER_KEY_FILE: file,
   };
   const server = await start(settings);
-  const key = /dmk_\w+/.exec(server.output())![0];
+  const key = (await firstKey(server.output(), server.url))!;
   const call = async (method: string, path: string, body?: object, headers: Record<string, string> = {}) => {
     const reply = await fetch(server.url + path, {
       method,

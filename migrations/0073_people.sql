@@ -11,6 +11,8 @@ create table access.totp (
   steps bigint[] not null default '{}'
 );
 select kernel.wall('access.totp');
+-- To seal it anew under another key.
+grant select, update (secret_sealed) on access.totp to demarc_system;
 
 create table access.recovery_code (
   tenant_id text not null references access.tenant (id),

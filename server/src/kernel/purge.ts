@@ -13,10 +13,12 @@ const batch = 2_000;
 const kept = ["access.tenant", "access.tenant_ancestor"];
 
 type Reference = { from: string; to: string; columns: string[]; named: string[] };
-type Table = { name: string; partitioned: boolean };
+/** `deletable`: by this role; the record is not, but for tenants that are being deleted. */
+type Table = { name: string; partitioned: boolean; deletable: boolean };
 
 const tables = query<Table>(sql`
-  select n.nspname || '.' || c.relname as name, c.relkind = 'p' as partitioned
+  select n.nspname || '.' || c.relname as name, c.relkind = 'p' as partitioned,
+    has_table_privilege(c.oid, 'delete') as deletable
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('pg_catalog', 'information_schema')
     and exists (select from pg_attribute where attrelid = c.oid and attname = 'tenant_id' and not attisdropped)
@@ -59,7 +61,11 @@ export async function purgeRows(
 }
 
 /** The rows of a batch; of a table that refers to itself those that no other row refers to. */
-function deleteSome(db: Db, table: Table, own: readonly Reference[], tenantId: string): Promise<number> {
+async function deleteSome(db: Db, table: Table, own: readonly Reference[], tenantId: string): Promise<number> {
+  if (!table.deletable) {
+    const purge = sql`select kernel.purge_record(${table.name}::regclass, ${tenantId}, ${batch}) as rows`;
+    return (await db.first(query<{ rows: number }>(purge)))!.rows;
+  }
   const name = sql.table(table.name);
   const free = own.map(({ columns, named }) => {
     const same = columns.map((column, place) => sql`${sql.ref(`c.${column}`)} = ${sql.ref(`t.${named[place]}`)}`);

@@ -42,7 +42,7 @@ export async function codeGrant(
   const user = await kernel.gate.principalOf({ kind: "user", id: found.user_id }, tenant.id);
   if (!user) throw invalid();
   visit.who = asActor(tenant, user.actor, client.id);
-  if (client.public) charge(server, found.user_id);
+  if (client.public) await charge(server, found.user_id);
 
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
     if (!(await consumeCode(tx, code, now))) return null;

@@ -143,7 +143,7 @@ test("pages load nothing from elsewhere, and of the packages behind them only wh
     assert.match(headers.get("content-security-policy")!, /^default-src 'self';/, path);
     assert.equal(headers.get("x-content-type-options"), "nosniff");
   }
-  for (const file of ["package.json", "swagger-initializer.js", "oauth2-redirect.html", "..%2fpages.ts"]) {
+  for (const file of ["package.json", "swagger-initializer.js", "swagger-ui-standalone-preset.js", "..%2fpages.ts"]) {
     assert.equal((await page(`/docs/asset/${file}`)).status, 404, file);
   }
 });
