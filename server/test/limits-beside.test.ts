@@ -101,8 +101,8 @@ test("while the common store is stuck, calls are granted by share, and what need
   assert.equal((await first.get("/v1/ping", { headers: { "x-forwarded-for": "203.0.113.50" } })).status, 401);
   assert.equal((await second.get("/v1/nothing-here", { key })).status, 404);
   assert.equal(over, false);
-  const { passed } = await stuck;
-  assert.ok(passed >= 8 && passed <= 24, `${passed} of 20 by shares of a half`);
+  const { passed, seconds } = await stuck;
+  assert.ok(passed >= 8 && passed <= 24 + seconds, `${passed} of 20 by shares of a half in ${seconds} s`);
   await hand.query("rollback");
   await hand.end();
   // The common count holds again once the store has answered.
