@@ -206,7 +206,9 @@ test("what was spent while alone stays spent when another server comes, and when
   while (passed < 30) if ((await call()).status === 200) passed++;
   assert.deepEqual(await row(), told);
   const third = await startServer({ beside: first, settings });
-  assert.ok((await row()).level <= (40 - passed + since()) * 1_000 + 1_000, "the newcomer finds what was spent");
+  // A bucket that is full again by then is not handed over.
+  const level = (await row())?.level ?? 40_000;
+  assert.ok(level <= (40 - passed + since()) * 1_000 + 1_000, "the newcomer finds what was spent");
   const later = await Promise.all(
     Array.from({ length: 60 }, (_, n) => (n % 2 ? first : third).get("/v1/principal/self", { key })),
   );
