@@ -10,6 +10,7 @@ import { startBare } from "./bare.ts";
 import { measureBulk } from "./bulk.ts";
 import { call, startDemarc } from "./demarc.ts";
 import type { Score } from "./figures.ts";
+import { measureGrants } from "./grants.ts";
 import { measureCreate, measureGet } from "./hot-calls.ts";
 import { measureLists } from "./lists.ts";
 import { describeMachine } from "./machine.ts";
@@ -58,6 +59,8 @@ try {
   console.table([bulk]);
   const sealing = await measureSealing({ demarc, seeded, rounds: pace.rounds, seconds: pace.seconds });
   show("(f) POST /v1/watch with and without the sealing of the audit chain", sealing);
+  const grants = await measureGrants(demarc, pace.rounds, pace.seconds);
+  show("(g) client-credential grants", grants);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
   const starts = await measureStarts(pace.starts);
@@ -65,7 +68,7 @@ try {
   console.table([starts]);
   console.log("\ndurability", durability, "\nmachine", describeMachine());
   if (options.json) {
-    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, sealing, starts };
+    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, sealing, grants, starts };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 } finally {

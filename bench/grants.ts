@@ -1,5 +1,5 @@
 /**
- * (f) client-credential grants, beside a bare Fastify that reads the client and signs the same token. Many clients,
+ * (g) client-credential grants, beside a bare Fastify that reads the client and signs the same token. Many clients,
  * since each has a bucket of five a second.
  */
 import { fork } from "node:child_process";

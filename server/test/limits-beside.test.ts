@@ -101,8 +101,8 @@ test("while the common store is stuck, calls are granted by share, and what need
   assert.equal((await first.get("/v1/ping", { headers: { "x-forwarded-for": "203.0.113.50" } })).status, 401);
   assert.equal((await second.get("/v1/nothing-here", { key })).status, 404);
   assert.equal(over, false);
-  const { passed } = await stuck;
-  assert.ok(passed >= 8 && passed <= 24, `${passed} of 20 by shares of a half`);
+  const { passed, seconds } = await stuck;
+  assert.ok(passed >= 8 && passed <= 24 + seconds, `${passed} of 20 by shares of a half in ${seconds} s`);
   await hand.query("rollback");
   await hand.end();
   // The common count holds again once the store has answered.
@@ -206,7 +206,9 @@ test("what was spent while alone stays spent when another server comes, and when
   while (passed < 30) if ((await call()).status === 200) passed++;
   assert.deepEqual(await row(), told);
   const third = await startServer({ beside: first, settings });
-  assert.ok((await row()).level <= (40 - passed + since()) * 1_000 + 1_000, "the newcomer finds what was spent");
+  // A bucket that is full again by then is not handed over.
+  const level = (await row())?.level ?? 40_000;
+  assert.ok(level <= (40 - passed + since()) * 1_000 + 1_000, "the newcomer finds what was spent");
   const later = await Promise.all(
     Array.from({ length: 60 }, (_, n) => (n % 2 ? first : third).get("/v1/principal/self", { key })),
   );

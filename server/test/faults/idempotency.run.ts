@@ -35,7 +35,7 @@ async function twin(installation: Installation, name: string, seen: Seen): Promi
 export const faultRun: FaultRun = {
   about: "calls with an Idempotency-Key, each made by many at once at two servers that are killed in between",
   counts: {
-    keys: { about: "Idempotency-Keys", short: 60, long: 10_000 },
+    keys: { about: "Idempotency-Keys", short: 40, long: 10_000 },
     twins: { about: "at most so many parallel calls per key, at least 2", short: 12, long: 50 },
     kills: { about: "SIGKILLs, each followed by a new start", short: 2, long: 40 },
     atOnce: { about: "keys under way at a time", short: 6, long: 6 },

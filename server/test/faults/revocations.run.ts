@@ -72,7 +72,7 @@ export const faultRun: FaultRun = {
   counts: {
     keys: { about: "keys, one after another deleted", short: 30, long: 1_000 },
     cuts: { about: "LISTEN connections ended by the database in between", short: 3, long: 100 },
-    atOnce: { about: "keys under load at a time", short: 6, long: 6 },
+    atOnce: { about: "keys under load at a time", short: 10, long: 6 },
   },
   async run({ keys = 1, cuts = 1, atOnce = 1 }, tell) {
     const installation = await startInstallation(2);

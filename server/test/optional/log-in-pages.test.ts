@@ -6,6 +6,7 @@ import { after, beforeEach, test } from "node:test";
 import axe from "axe-core";
 import { Secret, TOTP } from "otpauth";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { makeSetupLink } from "../../src/modules/access/index.ts";
 import { startServer } from "../harness.ts";
 import { makeClient, makeUser, type TestUser } from "../tokens.ts";
 import { authorizeAddress, verifier } from "../visitor.ts";
@@ -43,6 +44,9 @@ async function seen(title: string): Promise<void> {
   await page.getByRole("heading", { level: 1, name: title }).waitFor();
   const wide = await page.evaluate("document.documentElement.scrollWidth");
   assert.ok(Number(wide) <= 320, `${title} is ${wide} px wide`);
+  await accessible(title);
+}
+async function accessible(title: string): Promise<void> {
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     if (shots)
@@ -166,4 +170,40 @@ test("the page after five wrong passwords says how long to wait", async () => {
   for (let tries = 0; tries < 5; tries++) await logIn(user, "not the password");
   await logIn(user);
   await seen("Too many wrong tries");
+});
+
+test("the links that people are sent lead to pages: invitation, forgotten password, set-up, and one that works no more", async () => {
+  const user = await makeUser(server, acme, "dan", "read_only");
+  await server.sql("update access.login set password = null where user_id = $1", [user.id]);
+  const key = await server.key(acme, "tenant_administrator");
+  const invited = await server.post("/v1/invitation", { userId: user.id, sendInvitation: false }, { key });
+  assert.equal(invited.status, 201, invited.text);
+  await page.goto(invited.body.url);
+  await seen("Choose your password");
+  await type({ Password: "short", "The same again": "shirt" }, "Set the password");
+  await seen("Choose your password");
+  await type({ Password: "quite a good horse", "The same again": "quite a good horse" }, "Set the password");
+  await seen("Done");
+  await page.goto(invited.body.url);
+  await seen("This link does not work");
+
+  await page.goto(`${server.url}/oauth/forgot`);
+  await seen("Forgot your password?");
+  await type({ "User name or e-mail address": user.email }, "Send me a link");
+  await seen("Look into your mailbox");
+
+  await page.goto(await makeSetupLink(server.kernel, server.rootId));
+  await seen("Set up Demarc");
+  const password = "a horse that starts";
+  const person = { "Your full name": "Eva", "E-mail address": "eva@demarc.example", "User name": "eva" };
+  await type({ ...person, Password: password, "The same again": password }, "Set up");
+  await seen("Your installation is ready");
+});
+
+test("the pages of the documents break no serious rule of axe", async () => {
+  await page.setViewportSize({ width: 1_200, height: 800 });
+  for (const path of ["/", "/docs/getting-started", "/docs/routes", "/docs/error/stale", "/docs/nothing"]) {
+    await page.goto(server.url + path);
+    await accessible(path);
+  }
 });

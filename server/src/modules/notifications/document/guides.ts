@@ -50,7 +50,9 @@ export function readGuides(services: readonly string[]): Guide[] {
   return files.map(({ name, reference }) => {
     const words = readFileSync(new URL(`${name}.md`, docs), "utf8");
     const title = /^# (.+)$/m.exec(words)?.[1] ?? name;
-    return { name, address: addressOf(name), title, reference, html: marked.parse(words, { async: false }) };
+    // What scrolls sideways must be reached without a mouse.
+    const html = marked.parse(words, { async: false }).replaceAll(/<(pre|table)>/g, '<$1 tabindex="0">');
+    return { name, address: addressOf(name), title, reference, html };
   });
 }
 
