@@ -63,7 +63,9 @@ export async function purgeRows(
 /** The rows of a batch; of a table that refers to itself those that no other row refers to. */
 async function deleteSome(db: Db, table: Table, own: readonly Reference[], tenantId: string): Promise<number> {
   if (!table.deletable) {
-    const purge = sql<{ rows: number }>`select kernel.purge_record(${table.name}::regclass, ${tenantId}, ${batch}) as rows`;
+    const purge = sql<{
+      rows: number;
+    }>`select kernel.purge_record(${table.name}::regclass, ${tenantId}, ${batch}) as rows`;
     return (await db.first(query(purge)))!.rows;
   }
   const name = sql.table(table.name);
