@@ -7,6 +7,7 @@ import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysDestroyed } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
+import { startDeliveries } from "./kernel/delivery/engine.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { prepareDrain } from "./kernel/drain.ts";
 import { startEventLog } from "./kernel/event-log.ts";
@@ -88,7 +89,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   processes.onForget(verificationKeys(system).expectNew);
   const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
   await listener.listen(dataKeysDestroyed, (tenantId) => secrets.forget(tenantId ?? undefined));
-  const base: Omit<Kernel, "operations" | "documents"> = {
+  const base: Omit<Kernel, "operations" | "documents" | "deliveries"> = {
     settings,
     now,
     log,
@@ -108,6 +109,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
+    deliveries: await startDeliveries(base as Kernel),
     operations: startOperations(base as Kernel),
   });
   // No call makes the root tenant, so what modules keep of it is asked for at every start.
@@ -127,6 +129,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       kernel.events.release();
       await drain();
       await kernel.operations.stop();
+      await kernel.deliveries.stop();
       for (const stop of stops.reverse()) await stop();
       await lastUse.stop();
       await alarm.stop();

@@ -163,6 +163,8 @@ function common(kernel: Kernel, caller: Caller) {
     secrets: kernel.secrets,
     settings: kernel.settings,
     documents: kernel.documents,
+    guard: kernel.guard,
+    sendOnce: kernel.deliveries.sendOnce,
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     eventLog: kernel,
