@@ -158,6 +158,7 @@ returns setof kernel.delivery language plpgsql as $$
 declare
   t record;
   flying integer;
+  elsewhere boolean;
   allowed integer;
   most integer;
   taken integer;
@@ -181,9 +182,12 @@ begin
       continue;
     end if;
     update kernel.delivery set lease_holder = null, lease_until = null where target_id = t.id and lease_until <= at;
-    select count(*) into flying from kernel.delivery where target_id = t.id and lease_until is not null;
-    -- One that has failed 20 times in a row is probed by one delivery at a time.
-    allowed := case when t.strict or t.failures >= 20 then 1 else t.max_in_flight end - flying;
+    select count(*), coalesce(bool_or(lease_holder <> worker), false) into flying, elsewhere
+    from kernel.delivery where target_id = t.id and lease_until is not null;
+    -- A worker takes some more than it may send at once, and they are its alone: it sees to the number at once. Of a
+    -- failing target it takes no more than that; one that has failed 20 times in a row is probed by one at a time.
+    allowed := case when elsewhere then 0 when t.strict or t.failures >= 20 then 1
+      when t.failures > 0 then t.max_in_flight else 4 * t.max_in_flight end - flying;
     if t.rate_per_second is not null then allowed := least(allowed, greatest(1, floor(t.rate_per_second / 20)::integer)); end if;
     most := greatest(0, least(allowed, room - given, case when t.failures > 0 then failing_room - given_failing else room end));
     taken := 0;
@@ -232,7 +236,7 @@ begin
     ), done as (
       update kernel.delivery d set
         -- Switched off meanwhile: what is not final is held.
-        status = case when g."status" = 'retrying' and d.status = 'held' then 'held' else g."status" end,
+        status = case when g."status" in ('pending', 'retrying') and d.status = 'held' then 'held' else g."status" end,
         body = case when g."status" = 'delivered' then null else coalesce(g."body", d.body) end,
         attempts = case when g."outcome" is null then d.attempts else d.attempts + 1 end,
         tries = case when g."outcome" is null then d.tries else d.tries + 1 end,

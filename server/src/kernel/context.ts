@@ -164,7 +164,7 @@ function common(kernel: Kernel, caller: Caller) {
     settings: kernel.settings,
     documents: kernel.documents,
     guard: kernel.guard,
-    sendOnce: kernel.deliveries.sendOnce,
+    sendOnce: ((...message) => kernel.deliveries.sendOnce(...message)) satisfies Context["sendOnce"],
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     eventLog: kernel,

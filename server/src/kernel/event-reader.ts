@@ -78,7 +78,7 @@ type State = {
 };
 
 /** What reading and rendering needs of the kernel. */
-export type LogAccess = Pick<Kernel, "db" | "events" | "processes" | "now" | "settings" | "versions">;
+export type LogAccess = Pick<Kernel, "db" | "events" | "gate" | "processes" | "now" | "settings" | "versions">;
 
 /**
  * Reads one batch. Throws `position_expired`, with the oldest cursor there is, for a place that the log no longer keeps,

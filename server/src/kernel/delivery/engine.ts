@@ -33,7 +33,7 @@ export type Deliveries = {
   stop: Stop;
 };
 
-type Claimed = DeliveryRow & { retrySeconds: readonly number[] };
+type Claimed = DeliveryRow & { retrySeconds: readonly number[]; mostAtOnce: number };
 
 export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
   const kinds = new Map<string, DeliveryKind>();
@@ -41,7 +41,11 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
   const outbound = createOutbound({ guard: kernel.guard, userAgent: `Demarc/${kernel.settings.release}` });
   const worker = randomUUID();
   const system = kernel.system.in("");
-  const settler = createSettler(kernel, worker, (standings) => void judge(standings));
+  const settler = createSettler(kernel, worker, (standings) => {
+    wake();
+    void judge(standings);
+  });
+  const lanes = createLanes();
   const flying = new Map<string, Promise<void>>();
   /** Of those under way, the ones whose target was failing when they were claimed. */
   const failing = new Set<string>();
@@ -89,7 +93,9 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
     const now = kernel.now();
     const failingRoom = Math.max(0, failingPlaces - failing.size);
     const rows = await system.rows(
-      query<Claimed & { fails: boolean }>(sql`select d.*, t.retry_seconds as "retrySeconds", t.failures > 0 as fails
+      query<
+        Claimed & { fails: boolean }
+      >(sql`select d.*, t.retry_seconds as "retrySeconds", t.max_in_flight as "mostAtOnce", t.failures > 0 as fails
         from kernel.claim_deliveries(${worker}, ${now}, ${room}, ${failingRoom}) d join kernel.delivery_target t on t.id = d.target_id`),
     );
     for (const row of rows) if (row.fails) failing.add(row.id);
@@ -104,15 +110,19 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
   async function serve(kind: DeliveryKind, rows: readonly Claimed[]): Promise<void> {
     const targetIds = [...new Set(rows.map((row) => row.target_id))];
     try {
-      const [addresses, messages] = await Promise.all([
-        kind.addresses(kernel, targetIds),
-        kind.render(kernel, rows),
-      ]);
+      const [addresses, messages] = await Promise.all([kind.addresses(kernel, targetIds), kind.render(kernel, rows)]);
       for (const row of rows) {
         const [address, message] = [addresses.get(row.target_id), messages.get(row.id)];
-        const work = address && message ? send(kind, row, address, message) : discard(row);
+        const work =
+          address && message
+            ? lanes.run(row.target_id, row.mostAtOnce, (goesOn) =>
+                goesOn ? send(kind, row, address, message) : giveBack(row),
+              )
+            : settler.settle({ ...placeOf(row), status: "discarded" });
         const done = work
-          .catch((error) => kernel.log.warn({ err: error, delivery: row.id }, "a delivery waits for the end of its lease"))
+          .catch((error) =>
+            kernel.log.warn({ err: error, delivery: row.id }, "a delivery waits for the end of its lease"),
+          )
           .finally(() => leave(row));
         flying.set(row.id, done);
       }
@@ -134,8 +144,9 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
     if (wasFull) wake();
   }
 
-  function discard(row: Claimed): Promise<void> {
-    return settler.settle({ ...placeOf(row), status: "discarded" });
+  /** Not sent: it waits for its turn as before. */
+  function giveBack(row: Claimed): Promise<void> {
+    return settler.settle({ ...placeOf(row), status: row.status, nextAttemptAt: row.next_attempt_at });
   }
 
   async function send(kind: DeliveryKind, row: Claimed, address: Address, message: Rendered): Promise<void> {
@@ -151,10 +162,11 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       signal: cut.signal,
     });
     // The server stops: its lease is given back with the others'.
-    if (made.outcome === "aborted") return;
+    if (made.outcome === "aborted") return lanes.empty(row.target_id);
     const next = afterAttempt(made, row.tries + 1, row.retrySeconds);
     const { retryAfterMs: _, outcome, status: httpStatus, ...shown } = made;
     const settled: Settled = { ...placeOf(row), ...shown, outcome, httpStatus, ...next, body: sent.body };
+    if (outcome !== "delivered") lanes.empty(row.target_id);
     if (next.status !== "dead") await settler.settle(settled);
     else await end(kind, row, settled, httpStatus === 410);
   }
@@ -170,10 +182,16 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       if (isGone) await turnOff(ctx, kind, row.target_id, "gone");
       return isGone ? [] : found;
     });
+    wake();
     await judge(standings);
   }
 
-  async function turnOff(ctx: Context, kind: DeliveryKind, targetId: string, reason: "gone" | "failing"): Promise<void> {
+  async function turnOff(
+    ctx: Context,
+    kind: DeliveryKind,
+    targetId: string,
+    reason: "gone" | "failing",
+  ): Promise<void> {
     const isOn = await ctx.db.first(
       query<{ id: string }>(sql`select id from kernel.delivery_target where id = ${targetId} and is_on for update`),
     );
@@ -189,9 +207,7 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       const hours = (kernel.now().getTime() - standing.failing_since.getTime()) / hourMs;
       const level = warningHours.filter((after) => hours >= after).length;
       const isOver =
-        standing.disable_after_hours > 0 &&
-        hours >= standing.disable_after_hours &&
-        standing.failures >= leastFailures;
+        standing.disable_after_hours > 0 && hours >= standing.disable_after_hours && standing.failures >= leastFailures;
       if (!isOver && level <= standing.warnings) continue;
       const kind = kinds.get(standing.kind)!;
       await asTenant(standing.tenant_id, kind.kind, async (ctx) => {
@@ -220,15 +236,15 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
   wake();
 
   return {
-    sendOnce: (address, message, messageId) =>
-      attempt(outbound, { address, message, messageId, at: kernel.now() }),
+    sendOnce: (address, message, messageId) => attempt(outbound, { address, message, messageId, at: kernel.now() }),
     bury: (delivery) =>
       asTenant(delivery.tenant_id, delivery.kind, async (ctx) => {
         const ended = await ctx.db.run(
           query(sql`update kernel.delivery set status = 'dead', next_attempt_at = null, updated_at = ${ctx.now}
             where id = ${delivery.id} and status in ('pending', 'retrying', 'held')`),
         );
-        if (ended > 0) await kinds.get(delivery.kind)!.dead(ctx, { ...delivery, status: "dead", next_attempt_at: null });
+        if (ended > 0)
+          await kinds.get(delivery.kind)!.dead(ctx, { ...delivery, status: "dead", next_attempt_at: null });
       }),
     async stop() {
       stopped = true;
@@ -239,10 +255,38 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       while (flying.size > 0) await Promise.all([...flying.values(), new Promise((resolve) => setImmediate(resolve))]);
       clearTimeout(end);
       await settler.stop();
-      await system.run(
-        query(sql`select kernel.leave_deliveries(${worker}, ${kernel.now()})`),
-      );
+      await system.run(query(sql`select kernel.leave_deliveries(${worker}, ${kernel.now()})`));
       await outbound.close();
+    },
+  };
+}
+
+/** How many of a target are sent at once by this worker; the rest of what it claimed waits here. */
+function createLanes() {
+  type Waiting = (goesOn: boolean) => void;
+  const lanes = new Map<string, { running: number; waiting: Waiting[] }>();
+
+  return {
+    /** Runs `part` when the target has a place; with false, when it is not to be sent any more. */
+    async run(targetId: string, most: number, part: (goesOn: boolean) => Promise<unknown>): Promise<void> {
+      const lane = lanes.get(targetId) ?? { running: 0, waiting: [] };
+      lanes.set(targetId, lane);
+      if (lane.running >= most) {
+        const goesOn = await new Promise<boolean>((resolve) => lane.waiting.push(resolve));
+        // Its place was handed on by the one before.
+        if (!goesOn) return void (await part(false));
+      } else lane.running++;
+      try {
+        await part(true);
+      } finally {
+        const next = lane.waiting.shift();
+        if (next) next(true);
+        else if (--lane.running === 0) lanes.delete(targetId);
+      }
+    },
+    /** Those that wait are not sent: the target fails, pauses or is off. */
+    empty(targetId: string): void {
+      for (const tell of lanes.get(targetId)?.waiting.splice(0) ?? []) tell(false);
     },
   };
 }

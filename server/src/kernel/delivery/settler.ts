@@ -37,7 +37,7 @@ export function createSettler(
   standing: (standings: readonly TargetStanding[]) => void,
 ) {
   const system = kernel.system.in("");
-  let waiting: { settled: Settled; done(): void; failed(error: unknown): void }[] = [];
+  const waiting: { settled: Settled; done(): void; failed(error: unknown): void }[] = [];
   let writing: Promise<void> | null = null;
 
   function write(db: Db, all: readonly Settled[]): Promise<TargetStanding[]> {
@@ -52,7 +52,12 @@ export function createSettler(
     while (waiting.length > 0) {
       const batch = waiting.splice(0, mostTogether);
       try {
-        const standings = await persistently(() => write(system, batch.map(({ settled }) => settled)));
+        const standings = await persistently(() =>
+          write(
+            system,
+            batch.map(({ settled }) => settled),
+          ),
+        );
         for (const { done } of batch) done();
         standing(standings);
       } catch (error) {

@@ -44,9 +44,7 @@ export async function addTarget(
 }
 
 export async function setRate(db: Db, targetId: string, ratePerSecond: number | null): Promise<void> {
-  await db.run(
-    query(sql`update kernel.delivery_target set rate_per_second = ${ratePerSecond} where id = ${targetId}`),
-  );
+  await db.run(query(sql`update kernel.delivery_target set rate_per_second = ${ratePerSecond} where id = ${targetId}`));
 }
 
 /** Off: what is not delivered is held. On: it goes on, and failures are counted anew. */
@@ -89,7 +87,9 @@ export async function replayDeliveries(
   now: Date,
 ): Promise<number> {
   const row = await db.first(
-    query<{ count: number }>(sql`select kernel.replay_deliveries(${targetId}, ${[...ids]}, ${replayId}, ${now}) as count`),
+    query<{ count: number }>(
+      sql`select kernel.replay_deliveries(${targetId}, ${[...ids]}, ${replayId}, ${now}) as count`,
+    ),
   );
   return row!.count;
 }
