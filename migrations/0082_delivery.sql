@@ -8,7 +8,7 @@ create table kernel.delivery_target (
   is_on boolean not null default true,
   -- Its tenant, or one above it, is suspended.
   suspended boolean not null default false,
-  strict boolean not null default false,
+  in_order boolean not null default false,
   max_in_flight integer not null,
   rate_per_second double precision,
   retry_seconds integer[] not null,
@@ -186,7 +186,7 @@ begin
     from kernel.delivery where target_id = t.id and lease_until is not null;
     -- A worker takes some more than it may send at once, and they are its alone: it sees to the number at once. Of a
     -- failing target it takes no more than that; one that has failed 20 times in a row is probed by one at a time.
-    allowed := case when elsewhere then 0 when t.strict or t.failures >= 20 then 1
+    allowed := case when elsewhere then 0 when t.in_order or t.failures >= 20 then 1
       when t.failures > 0 then t.max_in_flight else 4 * t.max_in_flight end - flying;
     if t.rate_per_second is not null then allowed := least(allowed, greatest(1, floor(t.rate_per_second / 20)::integer)); end if;
     most := greatest(0, least(allowed, room - given, case when t.failures > 0 then failing_room - given_failing else room end));
@@ -196,7 +196,7 @@ begin
         with chosen as (
           select d.id from kernel.delivery d
           where d.target_id = t.id and d.status in ('pending', 'retrying') and d.lease_until is null and d.next_attempt_at <= at
-            and (not t.strict or d.ordinal = (select min(o.ordinal) from kernel.delivery o
+            and (not t.in_order or d.ordinal = (select min(o.ordinal) from kernel.delivery o
               where o.target_id = t.id and o.status in ('pending', 'retrying')))
           order by d.next_attempt_at, d.ordinal limit most
         )

@@ -9,7 +9,7 @@ export type TargetRow = {
   id: string;
   kind: string;
   is_on: boolean;
-  strict: boolean;
+  in_order: boolean;
   max_in_flight: number;
   rate_per_second: number | null;
   retry_seconds: number[];
@@ -37,7 +37,7 @@ export async function addTarget(
   isOn: boolean,
 ): Promise<void> {
   await db.run(
-    query(sql`insert into kernel.delivery_target (tenant_id, id, kind, is_on, strict, max_in_flight, rate_per_second, retry_seconds, disable_after_hours)
+    query(sql`insert into kernel.delivery_target (tenant_id, id, kind, is_on, in_order, max_in_flight, rate_per_second, retry_seconds, disable_after_hours)
       values (${tenantId}, ${id}, ${kind}, ${isOn}, ${settings.strict}, ${settings.maxInFlight}, ${settings.ratePerSecond},
         ${[...settings.retrySeconds]}, ${settings.disableAfterHours})`),
   );
