@@ -222,7 +222,7 @@ end $$;
 
 -- Writes down how attempts ended; `number` is the attempt's, `status` the delivery's from now on. Without an outcome
 -- there was no attempt. Tells what failing targets have come to.
-create function kernel.settle_deliveries(items jsonb, worker text, at timestamptz)
+create function kernel.settle_deliveries(items jsonb, worker text, moment timestamptz)
 returns table (tenant_id text, target_id text, kind text, failures integer, failing_since timestamptz, warnings smallint,
   disable_after_hours integer) language plpgsql as $$
 #variable_conflict use_column
@@ -240,7 +240,7 @@ begin
         body = case when g."status" = 'delivered' then null else coalesce(g."body", d.body) end,
         attempts = case when g."outcome" is null then d.attempts else d.attempts + 1 end,
         tries = case when g."outcome" is null then d.tries else d.tries + 1 end,
-        next_attempt_at = g."nextAttemptAt", lease_holder = null, lease_until = null, updated_at = at
+        next_attempt_at = g."nextAttemptAt", lease_holder = null, lease_until = null, updated_at = moment
       from given g
       where d.id = g."id" and d.lease_holder = worker and d.attempts = g."number" - 1 and d.status in ('pending', 'retrying', 'held')
       returning d.tenant_id, d.id, d.target_id, g."number", g."outcome", g."pausedUntil"
@@ -257,12 +257,12 @@ begin
     )
     update kernel.delivery_target t set
       failures = case when s.good > 0 then 0 else t.failures + s.bad::integer end,
-      failing_since = case when s.good > 0 then null when s.bad > 0 then coalesce(t.failing_since, at) else t.failing_since end,
+      failing_since = case when s.good > 0 then null when s.bad > 0 then coalesce(t.failing_since, moment) else t.failing_since end,
       warnings = case when s.good > 0 then 0 else t.warnings end,
       -- A probe that failed: the next one in a minute. The others wait without using up tries.
       paused_until = greatest(t.paused_until, s.paused,
-        case when s.good = 0 and t.failures + s.bad >= 20 then at + interval '60 seconds' end),
-      due_at = least(t.due_at, at)
+        case when s.good = 0 and t.failures + s.bad >= 20 then moment + interval '60 seconds' end),
+      due_at = least(t.due_at, moment)
     from sums s where t.id = s.target_id
     returning t.tenant_id, t.id, t.kind, t.failures, t.failing_since, t.warnings, t.disable_after_hours;
 end $$;
