@@ -52,6 +52,10 @@ before(async () => {
   const estate = { items: [{ key: "a", watch: { name: "w-1" } }] };
   const report = await server.post("/v1/watch/reconcile", estate, { key: owner });
   samples.set("reconcile", report.body.id);
+  samples.set("webhook", await made("/v1/webhook", { url: "http://127.0.0.1:1/", types: ["demarc.directory.*"] }));
+  await server.patch(`/v1/user/${samples.get("user")}`, { language: "de-DE" }, { key: owner });
+  const sent = () => server.get("/v1/webhook-delivery?limit=1", { key: owner });
+  samples.set("webhook-delivery", await eventually(async () => (await sent()).body.items[0]?.id));
   const told = () => server.get("/v1/event-log?limit=1", { key: owner });
   samples.set("event-log", await eventually(async () => (await told()).body.items[0]?.id));
   samples.set("audit", (await server.get("/v1/audit", { key: owner })).body.items[0].id);

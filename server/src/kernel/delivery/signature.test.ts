@@ -5,7 +5,10 @@ import { newPair, newSecret, readPrivateKey, readSecret, signatureOf } from "./s
 
 test("WH-1. the specification's test vector comes out", () => {
   const key = readSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")!;
-  const signature = signatureOf("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, '{"test": 2432232314}', { v1: [key], v1a: [] });
+  const signature = signatureOf("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, '{"test": 2432232314}', {
+    v1: [key],
+    v1a: [],
+  });
   assert.equal(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
 });
 
@@ -13,7 +16,10 @@ test("several keys sign side by side, newest first, and v1a verifies by the publ
   const [one, two] = [readSecret(newSecret())!, readSecret(newSecret())!];
   const pair = newPair();
   const parts = signatureOf("id", 1, "body ✓", { v1: [one, two], v1a: [readPrivateKey(pair.privateKey)] }).split(" ");
-  assert.deepEqual(parts.map((part) => part.split(",")[0]), ["v1", "v1", "v1a"]);
+  assert.deepEqual(
+    parts.map((part) => part.split(",")[0]),
+    ["v1", "v1", "v1a"],
+  );
   assert.equal(parts[0], signatureOf("id", 1, "body ✓", { v1: [one], v1a: [] }));
   const x = Buffer.from(pair.publicKey.slice("whpk_".length), "base64").toString("base64url");
   const publicKey = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
@@ -21,7 +27,12 @@ test("several keys sign side by side, newest first, and v1a verifies by the publ
 });
 
 test("a secret has 24 to 64 octets in exact base64", () => {
-  for (const [bytes, holds] of [[23, false], [24, true], [64, true], [65, false]] as const) {
+  for (const [bytes, holds] of [
+    [23, false],
+    [24, true],
+    [64, true],
+    [65, false],
+  ] as const) {
     const text = `whsec_${Buffer.alloc(bytes, 7).toString("base64")}`;
     assert.equal(readSecret(text)?.length, holds ? bytes : undefined, String(bytes));
     assert.equal(readSecret(text.slice("whsec_".length)), undefined);

@@ -25,7 +25,7 @@ const lookMs = 100;
 
 type Input = {
   webhookId: string;
-  scope: WebhookReplay["scope"];
+  scope: NonNullable<WebhookReplay["scope"]>;
   since: Place | null;
   until: number | null;
   types: string[] | null;
@@ -57,7 +57,7 @@ export async function replayWebhook(ctx: Context, webhookId: string, ask: Webhoo
     type: "webhook",
     action: "replayed",
     item: { kind: "webhook", id: webhookId, name: new URL(row.url).host },
-    changes: [{ field: "scope", old: null, new: ask.scope }],
+    changes: [{ field: "scope", old: null, new: input.scope }],
   });
   return accepted(ctx, id);
 }
@@ -67,7 +67,8 @@ async function understood(ctx: Context, row: WebhookFound, ask: WebhookReplay): 
   typesOf(ask.types, known, (index) => ({ pointer: `/types/${index}` }));
   const since = ask.since === undefined ? null : await placeOf(ctx, row, ask.since, "/since");
   const until = ask.until === undefined ? null : await placeOf(ctx, row, ask.until, "/until");
-  return { webhookId: row.id, scope: ask.scope, since, until: until?.position ?? null, types: ask.types ?? null };
+  const scope = ask.scope ?? "failed";
+  return { webhookId: row.id, scope, since, until: until?.position ?? null, types: ask.types ?? null };
 }
 
 async function placeOf(ctx: Context, row: WebhookFound, text: string, pointer: string): Promise<Place> {

@@ -191,9 +191,12 @@ const place = text(64, {
 export const replayScopes = ["failed", "missed", "all"] as const;
 export const WebhookReplay = object(
   {
-    scope: oneOf(replayScopes, {
-      description: "`failed`: dead ones. `missed`: events it got no delivery for. `all`: delivered and dead ones.",
-    }),
+    scope: Type.Optional(
+      oneOf(replayScopes, {
+        default: "failed",
+        description: "`failed`: dead ones. `missed`: events it got no delivery for. `all`: delivered and dead ones.",
+      }),
+    ),
     since: Type.Optional(place),
     until: Type.Optional(place),
     types: Type.Optional(types),

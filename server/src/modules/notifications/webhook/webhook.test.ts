@@ -16,7 +16,8 @@ const writer = await server.key(ours, ["export.run"]);
 const foreign = await server.key(theirs, "tenant_administrator");
 
 const hour = 3_600_000;
-const makeThing = async (name = "thing") => (await server.post("/v1/thing", { name }, { key: writer })).body.id as string;
+const makeThing = async (name = "thing") =>
+  (await server.post("/v1/thing", { name }, { key: writer })).body.id as string;
 async function register(url: string, more: object = {}, by = key) {
   const answer = await server.post("/v1/webhook", { url, types: ["demarc.export.*"], ...more }, { key: by });
   assert.equal(answer.status, 201, answer.text);
@@ -32,7 +33,10 @@ async function untilNext(webhookId: string): Promise<void> {
     "select least(min(d.next_attempt_at), max(t.paused_until)) as at, max(t.paused_until) as paused from kernel.delivery d join kernel.delivery_target t on t.id = d.target_id where d.target_id = $1 and d.status in ('pending','retrying')",
     [webhookId],
   );
-  const [next] = await server.sql("select max(next_attempt_at) as at from kernel.delivery where target_id = $1 and status in ('pending','retrying')", [webhookId]);
+  const [next] = await server.sql(
+    "select max(next_attempt_at) as at from kernel.delivery where target_id = $1 and status in ('pending','retrying')",
+    [webhookId],
+  );
   assert.ok(first);
   server.clock.set(new Date(next.at.getTime() + 1));
 }
@@ -60,7 +64,10 @@ test("WH-1. a public verifier accepts real deliveries, and v1a verifies by whpk_
     return all.length === 1 && all;
   });
   assert.equal(delivery.eventId, event.id);
-  assert.deepEqual([delivery.attempts[0].number, delivery.attempts[0].outcome, delivery.attempts[0].status], [1, "delivered", 204]);
+  assert.deepEqual(
+    [delivery.attempts[0].number, delivery.attempts[0].outcome, delivery.attempts[0].status],
+    [1, "delivered", 204],
+  );
   await remove(webhook.id);
 });
 
@@ -94,11 +101,20 @@ test("WH-2. 500, 302 and a reset are tried again on schedule with the same id an
   const signatures = new Set(receiver.received.map(({ headers }) => headers["webhook-signature"]));
   assert.deepEqual([ids.size, bodies.size, signatures.size], [1, 1, 10]);
   const [dead] = await deliveries(webhook.id);
-  assert.deepEqual(dead.attempts.slice(0, 3).map((one: any) => [one.outcome, one.status]), [["http_error", 500], ["redirect", 302], ["connection", null]]);
+  assert.deepEqual(
+    dead.attempts.slice(0, 3).map((one: any) => [one.outcome, one.status]),
+    [
+      ["http_error", 500],
+      ["redirect", 302],
+      ["connection", null],
+    ],
+  );
   assert.equal(dead.attempts[0].replyBody, "broken");
   const told = await eventually(async () => {
     const types = "types=demarc.notifications.webhook_delivery.dead_lettered";
-    return (await server.get(`/v1/event-log?${types}`, { key })).body.items.find(({ subject }: any) => subject === dead.id);
+    return (await server.get(`/v1/event-log?${types}`, { key })).body.items.find(
+      ({ subject }: any) => subject === dead.id,
+    );
   });
   assert.equal(told.data.resource.webhookId, webhook.id);
   receiver.answer = (_, response) => void response.writeHead(200).end();
@@ -107,8 +123,14 @@ test("WH-2. 500, 302 and a reset are tried again on schedule with the same id an
   await seenBy(receiver.received, 11);
   const last = receiver.received.at(-1)!;
   assert.ok(ids.has(last.headers["webhook-id"]));
-  assert.deepEqual([last.headers["demarc-replay"], last.headers["demarc-attempt"], last.body], [dead.id, "11", receiver.received[0]!.body]);
-  assert.equal((await server.post("/v1/webhook-delivery/dlv_01jd8w6r7qf0ztb5c2m9x4k3en/retry", undefined, { key })).status, 404);
+  assert.deepEqual(
+    [last.headers["demarc-replay"], last.headers["demarc-attempt"], last.body],
+    [dead.id, "11", receiver.received[0]!.body],
+  );
+  assert.equal(
+    (await server.post("/v1/webhook-delivery/dlv_01jd8w6r7qf0ztb5c2m9x4k3en/retry", undefined, { key })).status,
+    404,
+  );
   await remove(webhook.id);
 });
 
@@ -141,7 +163,9 @@ test("WH-3. while a rotation overlaps both secrets sign, newest first; afterward
   const accepted = (got: Received, secret: string) => {
     // The clock of the installation may be ahead of the machine's by now: the signature alone is looked at.
     const at = new Date(Number(got.headers["webhook-timestamp"]) * 1_000);
-    return got.headers["webhook-signature"]!.split(" ").indexOf(new Verifier(secret).sign(got.headers["webhook-id"]!, at, got.body));
+    return got.headers["webhook-signature"]!.split(" ").indexOf(
+      new Verifier(secret).sign(got.headers["webhook-id"]!, at, got.body),
+    );
   };
   const both = await signers();
   assert.deepEqual([accepted(both, rotated.body.secret), accepted(both, webhook.secret)], [0, 1]);
@@ -172,11 +196,24 @@ test("WH-5. secrets and headers are in no reply but the first, and in no row", a
   const read = await server.get(`/v1/webhook/${webhook.id}`, { key });
   assert.equal(read.body.secretHint, given.slice(-4));
   assert.deepEqual(read.body.headers, { "X-Token": "***" });
-  const changed = await server.patch(`/v1/webhook/${webhook.id}`, { headers: { "x-token": "***", "X-More": "fixed-value-2" } }, { key });
+  const changed = await server.patch(
+    `/v1/webhook/${webhook.id}`,
+    { headers: { "x-token": "***", "X-More": "fixed-value-2" } },
+    { key },
+  );
   assert.deepEqual(changed.body.headers, { "X-Token": "***", "X-More": "***" });
-  for (const name of ["notifications.webhook", "notifications.webhook_secret", "kernel.delivery", "kernel.delivery_attempt", "access.audit", "kernel.told", "kernel.idempotency"]) {
+  for (const name of [
+    "notifications.webhook",
+    "notifications.webhook_secret",
+    "kernel.delivery",
+    "kernel.delivery_attempt",
+    "access.audit",
+    "kernel.told",
+    "kernel.idempotency",
+  ]) {
     const rows = JSON.stringify(await server.sql(`select * from ${name}`));
-    for (const value of ["fixed-value", given, given.slice(6)]) assert.ok(!rows.includes(value), `${name} holds ${value}`);
+    for (const value of ["fixed-value", given, given.slice(6)])
+      assert.ok(!rows.includes(value), `${name} holds ${value}`);
   }
   for (const [pointer, body] of Object.entries({
     "/secret": { secret: `whsec_${Buffer.alloc(23).toString("base64")}` },
@@ -203,10 +240,19 @@ test("WH-6. patterns choose the events; a type that does not exist is refused wi
   await server.patch(`/v1/webhook/${news.id}`, { description: "x" }, { key });
   await server.patch(`/v1/webhook/${webhook.id}`, { description: "y" }, { key });
   await Promise.all([seenBy(users.received, 1), seenBy(self.received, 1)]);
-  assert.deepEqual(users.received.map(({ body }) => JSON.parse(body).subject), [user.body.id]);
-  assert.deepEqual(self.received.map(({ body }) => JSON.parse(body).subject), [webhook.id]);
+  assert.deepEqual(
+    users.received.map(({ body }) => JSON.parse(body).subject),
+    [user.body.id],
+  );
+  assert.deepEqual(
+    self.received.map(({ body }) => JSON.parse(body).subject),
+    [webhook.id],
+  );
   const wrong = await server.post("/v1/webhook", { url: users.url, types: ["demarc.directory.usr.*"] }, { key });
-  assert.deepEqual([wrong.status, wrong.body.errors[0].pointer, wrong.body.errors[0].hint], [400, "/types/0", "demarc.directory.user.*"]);
+  assert.deepEqual(
+    [wrong.status, wrong.body.errors[0].pointer, wrong.body.errors[0].hint],
+    [400, "/types/0", "demarc.directory.user.*"],
+  );
   for (const { id } of [webhook, news]) await remove(id);
 });
 
@@ -216,7 +262,10 @@ test("WH-6. the owner loses the right: what waits is discarded and none is sent;
   const webhook = await register(receiver.url, {}, owner);
   await makeThing();
   await eventually(async () => (await deliveries(webhook.id, "&status=retrying")).length === 1);
-  await server.sql(`update access.role set permissions = '{"webhook.manage":"allow"}' where id = (select role_id from access.assignment where principal_id = $1)`, [webhook.ownerId]);
+  await server.sql(
+    `update access.role set permissions = '{"webhook.manage":"allow"}' where id = (select role_id from access.assignment where principal_id = $1)`,
+    [webhook.ownerId],
+  );
   await server.kernel.forget();
   const sent = receiver.received.length;
   await untilNext(webhook.id);
@@ -237,7 +286,10 @@ test("WH-6. the owner loses the right: what waits is discarded and none is sent;
 });
 
 test("410 disables at once; 429 makes the whole target wait without using up tries", async () => {
-  const [gone, busy] = [await startReceiver((_, response) => void response.writeHead(410).end()), await startReceiver((_, response) => void response.writeHead(429, { "retry-after": "120" }).end())];
+  const [gone, busy] = [
+    await startReceiver((_, response) => void response.writeHead(410).end()),
+    await startReceiver((_, response) => void response.writeHead(429, { "retry-after": "120" }).end()),
+  ];
   const [one, two] = [await register(gone.url), await register(busy.url)];
   await makeThing();
   const off = await eventually(async () => {
@@ -265,8 +317,12 @@ test("only failures: a warning after 24 h and 96 h, off after 120 h with 20 fail
   await eventually(async () => (await deliveries(webhook.id, "&status=retrying")).length === 4);
   const since = server.clock.now().getTime();
   const warned = async () =>
-    (await server.get(`/v1/event-log?types=demarc.notifications.webhook.warned&subject=${webhook.id}`, { key })).body.items.length;
-  const marks: [number, number][] = [[25, 1], [97, 2]];
+    (await server.get(`/v1/event-log?types=demarc.notifications.webhook.warned&subject=${webhook.id}`, { key })).body
+      .items.length;
+  const marks: [number, number][] = [
+    [25, 1],
+    [97, 2],
+  ];
   for (const [hours, count] of marks) {
     server.clock.set(new Date(since + hours * hour));
     await eventually(async () => (await warned()) === count);
@@ -295,7 +351,14 @@ test("WH-8. what was held goes out when it is active again; missed is counted dr
   assert.equal(disabled.body.disabledReason, "by_user");
   const missed = [await makeThing(), await makeThing(), await makeThing()];
   server.clock.advance(48 * hour);
-  await eventually(async () => (await server.sql("select 1 from notifications.webhook_place p, kernel.log_state s where p.position = s.head_position and not exists (select from kernel.outbox)")).length === 1);
+  await eventually(
+    async () =>
+      (
+        await server.sql(
+          "select 1 from notifications.webhook_place p, kernel.log_state s where p.position = s.head_position and not exists (select from kernel.outbox)",
+        )
+      ).length === 1,
+  );
   const replay = (body: object) => server.post(`/v1/webhook/${webhook.id}/replay`, body, { key });
   const off = await replay({ scope: "missed" });
   assert.deepEqual([off.status, off.body.code], [409, "webhook_not_active"]);
@@ -313,11 +376,18 @@ test("WH-8. what was held goes out when it is active again; missed is counted dr
   const again = receiver.received.slice(1);
   assert.deepEqual(again.map(({ body }) => JSON.parse(body).subject).sort(), missed.sort());
   for (const { headers } of again) assert.equal(headers["demarc-replay"], real.body.id);
-  await eventually(async () => (await server.get(`/v1/operation/${real.body.id}`, { key })).body.status === "succeeded");
+  await eventually(
+    async () => (await server.get(`/v1/operation/${real.body.id}`, { key })).body.status === "succeeded",
+  );
   assert.equal((await state(webhook.id)).missedFrom, null);
   assert.equal((await replay({ scope: "missed", dryRun: true })).body.count, 0);
   assert.equal((await replay({ scope: "all", dryRun: true })).body.count, 4);
-  const late = await replay({ scope: "all", since: "2020-01-01T00:00:00.000Z", types: ["demarc.directory.*"], dryRun: true });
+  const late = await replay({
+    scope: "all",
+    since: "2020-01-01T00:00:00.000Z",
+    types: ["demarc.directory.*"],
+    dryRun: true,
+  });
   assert.equal(late.body.count, 0);
 
   await to("disabled");
@@ -339,7 +409,11 @@ test("a suspended tenant's deliveries are held, and go on when it is not", async
   await server.sql("update access.tenant set status = 'suspended' where id = $1", [ours]);
   await server.kernel.forget();
   await server.as(ours, async (ctx) => ctx.emit(...(await thingNews())));
-  await eventually(async () => (await server.sql("select 1 from kernel.delivery where target_id = $1 and status = 'held'", [webhook.id])).length === 1);
+  await eventually(
+    async () =>
+      (await server.sql("select 1 from kernel.delivery where target_id = $1 and status = 'held'", [webhook.id]))
+        .length === 1,
+  );
   assert.equal(receiver.received.length, 0);
   await server.sql("update access.tenant set status = 'active' where id = $1", [ours]);
   await server.kernel.forget();
@@ -349,7 +423,17 @@ test("a suspended tenant's deliveries are held, and go on when it is not", async
 async function thingNews() {
   const { thingCreated } = await import("../../../../test/planted.ts");
   const thing = { id: "thg_01jd8w6r7qf0ztb5c2m9x4k3en", name: "x", colour: null };
-  return [thingCreated as never, { tenantId: ours, subject: thing.id, path: `/thing/${thing.id}`, resource: thing, previous: null, changed: [] } as never] as const;
+  return [
+    thingCreated as never,
+    {
+      tenantId: ours,
+      subject: thing.id,
+      path: `/thing/${thing.id}`,
+      resource: thing,
+      previous: null,
+      changed: [],
+    } as never,
+  ] as const;
 }
 
 test("ratePerSecond spaces the calls", async () => {
@@ -382,7 +466,11 @@ test("401 without a key, 403 without the right, 404 for another tenant's, 409 fo
   const full = await server.post("/v1/webhook", { url: receiver.url, types: ["*"] }, { key });
   assert.deepEqual([full.status, full.body.code], [409, "webhook_limit_reached"]);
   await server.sql("delete from notifications.webhook where disabled_reason = 'by_user'");
-  const stale = await server.patch(`/v1/webhook/${webhook.id}`, { description: "x" }, { key, headers: { "if-match": '"old"' } });
+  const stale = await server.patch(
+    `/v1/webhook/${webhook.id}`,
+    { description: "x" },
+    { key, headers: { "if-match": '"old"' } },
+  );
   assert.equal(stale.status, 412);
   await remove(webhook.id);
 });
