@@ -14,6 +14,7 @@ import { measureCreate, measureGet } from "./hot-calls.ts";
 import { measureLists } from "./lists.ts";
 import { describeMachine } from "./machine.ts";
 import { newWatch, seed } from "./seed.ts";
+import { measureWebhooks } from "./webhooks.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
 
 const { values: options } = parseArgs({ options: { json: { type: "string" }, quick: { type: "boolean" } } });
@@ -55,6 +56,9 @@ try {
   const bulk = await measureBulk(demarc, seeded, pace.bulks);
   console.log("\n(d) atomic bulk");
   console.table([bulk]);
+  const webhooks = await measureWebhooks(demarc, seeded, [50, 200, 500], pace.seconds * 2);
+  console.log("\n(f) webhooks: events a second to one receiver, from the answer to the change until receipt");
+  console.table(webhooks);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
   const starts = await measureStarts(pace.starts);
@@ -62,7 +66,7 @@ try {
   console.table([starts]);
   console.log("\ndurability", durability, "\nmachine", describeMachine());
   if (options.json) {
-    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, starts };
+    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, webhooks, starts };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 } finally {

@@ -45,6 +45,10 @@ export const webhookDeliveryRoutes = [
     replies: { 202: WebhookDelivery },
     problems: [deliveryPending, webhookNotActive],
     emits: [deliveryReplayed],
-    run: async (ctx, { params }) => new Reply(202, await retryWebhookDelivery(ctx, params.id)),
+    run: async (ctx, { params }) =>
+      new Reply(202, await retryWebhookDelivery(ctx, params.id), {
+        location: `/webhook-delivery/${params.id}`,
+        headers: { "retry-after": "1" },
+      }),
   }),
 ];
