@@ -14,8 +14,8 @@ import { measureCreate, measureGet } from "./hot-calls.ts";
 import { measureLists } from "./lists.ts";
 import { describeMachine } from "./machine.ts";
 import { newWatch, seed } from "./seed.ts";
-import { measureWebhooks } from "./webhooks.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
+import { measureWebhooks } from "./webhooks.ts";
 
 const { values: options } = parseArgs({ options: { json: { type: "string" }, quick: { type: "boolean" } } });
 const pace = options.quick

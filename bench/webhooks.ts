@@ -2,6 +2,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { performance } from "node:perf_hooks";
+import { Agent, request } from "undici";
 import { call, type Demarc } from "./demarc.ts";
 import { quantile, rounded } from "./figures.ts";
 import type { Seeded } from "./seed.ts";
@@ -10,6 +11,8 @@ const quietMs = 10_000;
 
 /** One webhook, signed, with its full log. */
 export async function measureWebhooks(demarc: Demarc, seeded: Seeded, rates: readonly number[], seconds: number) {
+  // As many as a busy integration has; under `fetch` each waiting call would be a connection of its own.
+  const clients = new Agent({ connections: 32, keepAliveTimeout: 60_000 });
   const answered = new Map<string, number>();
   const receivedAt = new Map<string, number>();
   const receiver = createServer(async (request, response) => {
@@ -21,10 +24,14 @@ export async function measureWebhooks(demarc: Demarc, seeded: Seeded, rates: rea
   await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
   const watches = seeded.watchIds.slice(0, 50);
-  const webhook = await call(demarc, seeded.key, "POST", "/webhook", { url, types: ["demarc.monitoring.watch.updated"] });
+  const webhook = await call(demarc, seeded.key, "POST", "/webhook", {
+    url,
+    types: ["demarc.monitoring.watch.updated"],
+  });
   const scores = [];
   for (const rate of rates) scores.push(await measureRate(rate));
   await call(demarc, seeded.key, "DELETE", `/webhook/${webhook.id}`);
+  await clients.close();
   receiver.closeAllConnections();
   receiver.close();
   return scores;
@@ -42,7 +49,8 @@ export async function measureWebhooks(demarc: Demarc, seeded: Seeded, rates: rea
     }
     await Promise.all(calls);
     const endsAt = performance.now() + quietMs;
-    while (receivedAt.size < total && performance.now() < endsAt) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (receivedAt.size < total && performance.now() < endsAt)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     const latencies = [...receivedAt].map(([name, at]) => Math.max(0, at - answered.get(name)!)).sort((a, b) => a - b);
     const tookS = (Math.max(...receivedAt.values()) - startedAt) / 1_000;
     return {
@@ -56,7 +64,14 @@ export async function measureWebhooks(demarc: Demarc, seeded: Seeded, rates: rea
   }
 
   async function change(name: string, watchId: string): Promise<void> {
-    await call(demarc, seeded.key, "PATCH", `/watch/${watchId}`, { reference: name }, { "correlation-id": name });
+    const reply = await request(`http://127.0.0.1:${demarc.port}/v1/watch/${watchId}`, {
+      method: "PATCH",
+      headers: { "x-api-key": seeded.key, "content-type": "application/json", "correlation-id": name },
+      body: JSON.stringify({ reference: name }),
+      dispatcher: clients,
+    });
+    if (reply.statusCode !== 200) throw new Error(`A change answered ${reply.statusCode}: ${await reply.body.text()}`);
+    await reply.body.dump();
     answered.set(name, performance.now());
   }
 }

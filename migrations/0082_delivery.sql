@@ -187,7 +187,7 @@ begin
     -- A worker takes some more than it may send at once, and they are its alone: it sees to the number at once. Of a
     -- failing target it takes no more than that; one that has failed 20 times in a row is probed by one at a time.
     allowed := case when elsewhere then 0 when t.in_order or t.failures >= 20 then 1
-      when t.failures > 0 then t.max_in_flight else 4 * t.max_in_flight end - flying;
+      when t.failures > 0 then t.max_in_flight else 16 * t.max_in_flight end - flying;
     if t.rate_per_second is not null then allowed := least(allowed, greatest(1, floor(t.rate_per_second / 20)::integer)); end if;
     most := greatest(0, least(allowed, room - given, case when t.failures > 0 then failing_room - given_failing else room end));
     taken := 0;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
+import { startReceiver } from "../receiver.ts";
 import { type FaultRun, inTurns } from "./fault-run.ts";
 import { startInstallation } from "./installation.ts";
-import { startReceiver } from "../receiver.ts";
 
 export const faultRun: FaultRun = {
   about: "WH-7. webhooks through two servers that are killed: every receiver has every event, repeats have equal ids",

@@ -15,8 +15,11 @@ import type { Address, DeliveryKind, DeliveryRow, Rendered } from "./contract.ts
 import { createSettler, type Settled, type TargetStanding } from "./settler.ts";
 import { switchTarget } from "./store.ts";
 
-const places = 256;
-const failingPlaces = 128;
+/** What a worker has claimed at most; far fewer are under way, since each target is sent but a few at once. */
+const places = 2_000;
+const failingPlaces = 1_000;
+/** What has waited for its target's place for so long is given back: its lease must outlast its call. */
+const mostWaitMs = 40_000;
 const pollMs = 500;
 /** How long a stopping server waits for calls under way; the leases of the rest are given back. */
 const graceMs = 3_000;
@@ -115,9 +118,7 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
         const [address, message] = [addresses.get(row.target_id), messages.get(row.id)];
         const work =
           address && message
-            ? lanes.run(row.target_id, row.mostAtOnce, (goesOn) =>
-                goesOn ? send(kind, row, address, message) : giveBack(row),
-              )
+            ? send(kind, row, address, message)
             : settler.settle({ ...placeOf(row), status: "discarded" });
         const done = work
           .catch((error) =>
@@ -152,21 +153,27 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
   async function send(kind: DeliveryKind, row: Claimed, address: Address, message: Rendered): Promise<void> {
     const isStored = row.body !== null && !message.replaces;
     const sent = isStored ? { ...message, body: row.body! } : message;
-    const made = await attempt(outbound, {
-      messageId: row.message_id,
-      address,
-      message: sent,
-      number: row.attempts + 1,
-      replayId: row.replay_id,
-      at: kernel.now(),
-      signal: cut.signal,
+    const sinceMs = performance.now();
+    const made = await lanes.run(row.target_id, row.mostAtOnce, async () => {
+      if (performance.now() - sinceMs > mostWaitMs) return undefined;
+      const one = await attempt(outbound, {
+        messageId: row.message_id,
+        address,
+        message: sent,
+        number: row.attempts + 1,
+        replayId: row.replay_id,
+        at: kernel.now(),
+        signal: cut.signal,
+      });
+      if (one.outcome !== "delivered") lanes.empty(row.target_id);
+      return one;
     });
+    if (!made) return giveBack(row);
     // The server stops: its lease is given back with the others'.
-    if (made.outcome === "aborted") return lanes.empty(row.target_id);
+    if (made.outcome === "aborted") return;
     const next = afterAttempt(made, row.tries + 1, row.retrySeconds);
     const { retryAfterMs: _, outcome, status: httpStatus, ...shown } = made;
     const settled: Settled = { ...placeOf(row), ...shown, outcome, httpStatus, ...next, body: sent.body };
-    if (outcome !== "delivered") lanes.empty(row.target_id);
     if (next.status !== "dead") await settler.settle(settled);
     else await end(kind, row, settled, httpStatus === 410);
   }
@@ -263,21 +270,18 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
 
 /** How many of a target are sent at once by this worker; the rest of what it claimed waits here. */
 function createLanes() {
-  type Waiting = (goesOn: boolean) => void;
-  const lanes = new Map<string, { running: number; waiting: Waiting[] }>();
+  const lanes = new Map<string, { running: number; waiting: ((goesOn: boolean) => void)[] }>();
 
   return {
-    /** Runs `part` when the target has a place; with false, when it is not to be sent any more. */
-    async run(targetId: string, most: number, part: (goesOn: boolean) => Promise<unknown>): Promise<void> {
+    /** Runs `part` when the target has a place; undefined: it is not to be sent any more. */
+    async run<T>(targetId: string, most: number, part: () => Promise<T>): Promise<T | undefined> {
       const lane = lanes.get(targetId) ?? { running: 0, waiting: [] };
       lanes.set(targetId, lane);
-      if (lane.running >= most) {
-        const goesOn = await new Promise<boolean>((resolve) => lane.waiting.push(resolve));
-        // Its place was handed on by the one before.
-        if (!goesOn) return void (await part(false));
-      } else lane.running++;
+      if (lane.running < most) lane.running++;
+      // Its place is handed on by the one before.
+      else if (!(await new Promise<boolean>((resolve) => lane.waiting.push(resolve)))) return undefined;
       try {
-        await part(true);
+        return await part();
       } finally {
         const next = lane.waiting.shift();
         if (next) next(true);

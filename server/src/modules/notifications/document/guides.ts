@@ -11,6 +11,7 @@ const files = [
   { name: "logging-in", reference: false },
   { name: "monitoring", reference: false },
   { name: "notifications", reference: false },
+  { name: "webhooks", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },
   { name: "versioning", reference: false },

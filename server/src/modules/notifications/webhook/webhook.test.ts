@@ -184,6 +184,26 @@ test("WH-3. while a rotation overlaps both secrets sign, newest first; afterward
   await remove(webhook.id);
 });
 
+test("WH-4. a verifier refuses a changed body, an old or early timestamp, a missing header, another webhook's signature", async () => {
+  server.clock.set(new Date());
+  const receiver = await startReceiver();
+  const [webhook, other] = [await register(receiver.url), await register((await startReceiver()).url)];
+  await makeThing();
+  await seenBy(receiver.received, 1);
+  const [got] = receiver.received;
+  const verifier = new Verifier(webhook.secret);
+  const headers = signedHeaders(got!);
+  verifier.verify(got!.body, headers);
+  const refused = (body: string, more: Record<string, string>, by = verifier) =>
+    assert.throws(() => by.verify(body, { ...headers, ...more }), JSON.stringify(more));
+  refused(`${got!.body} `, {});
+  refused(got!.body, {}, new Verifier(other.secret));
+  for (const minutes of [-6, 6])
+    refused(got!.body, { "webhook-timestamp": String(Number(headers["webhook-timestamp"]) + minutes * 60) });
+  for (const name of Object.keys(headers)) refused(got!.body, { [name]: "" });
+  for (const { id } of [webhook, other]) await remove(id);
+});
+
 test("WH-5. secrets and headers are in no reply but the first, and in no row", async () => {
   const receiver = await startReceiver();
   const given = `whsec_${Buffer.alloc(24, 5).toString("base64")}`;
