@@ -17,6 +17,7 @@ import { describeMachine } from "./machine.ts";
 import { measureSealing } from "./sealing.ts";
 import { newWatch, seed } from "./seed.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
+import { measureWebhooks } from "./webhooks.ts";
 
 const { values: options } = parseArgs({ options: { json: { type: "string" }, quick: { type: "boolean" } } });
 const pace = options.quick
@@ -61,6 +62,9 @@ try {
   show("(f) POST /v1/watch with and without the sealing of the audit chain", sealing);
   const grants = await measureGrants(demarc, pace.rounds, pace.seconds);
   show("(g) client-credential grants", grants);
+  const webhooks = await measureWebhooks(demarc, seeded, [50, 200, 500], pace.seconds * 2);
+  console.log("\n(h) webhooks: events a second to one receiver, from the answer to the change until receipt");
+  console.table(webhooks);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
   const starts = await measureStarts(pace.starts);
@@ -68,7 +72,19 @@ try {
   console.table([starts]);
   console.log("\ndurability", durability, "\nmachine", describeMachine());
   if (options.json) {
-    const figures = { machine: describeMachine(), durability, pace, get, create, lists, bulk, sealing, grants, starts };
+    const figures = {
+      machine: describeMachine(),
+      durability,
+      pace,
+      get,
+      create,
+      lists,
+      bulk,
+      sealing,
+      grants,
+      webhooks,
+      starts,
+    };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 } finally {

@@ -31,15 +31,8 @@ export async function startDemarc(
 ): Promise<Demarc> {
   const port = await freePort();
   const { PATH, HOME, TMPDIR } = process.env;
-  const env = {
-    PATH,
-    HOME,
-    TMPDIR,
-    DEMARC_PORT: String(port),
-    DEMARC_DATA_DIR: dataDir,
-    DEMARC_DEMO: demo,
-    ...settings,
-  };
+  const own = { DEMARC_PORT: String(port), DEMARC_DATA_DIR: dataDir, DEMARC_DEMO: demo };
+  const env = { PATH, HOME, TMPDIR, ...own, DEMARC_OUTBOUND_ALLOW: "127.0.0.0/8", ...settings };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...nodeArgs, main], { env, stdio: ["ignore", "pipe", "pipe"] });
   const output = await untilListening(child);

@@ -8,6 +8,7 @@ import { inTransaction, systemCaller } from "./kernel/context.ts";
 import type { Module, Stop } from "./kernel/contract.ts";
 import { createDataKeyStore, dataKeysChanged } from "./kernel/data-keys.ts";
 import { openDatabase } from "./kernel/db.ts";
+import { startDeliveries } from "./kernel/delivery/engine.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { prepareDrain } from "./kernel/drain.ts";
 import { startEventLog } from "./kernel/event-log.ts";
@@ -103,7 +104,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   // What was taken away may be the keys that signed, with new ones in their place.
   processes.onForget(verificationKeys(system).expectNew);
   const pending = new Set<Promise<unknown>>();
-  const base: Omit<Kernel, "operations" | "documents" | "mail"> = {
+  const base: Omit<Kernel, "operations" | "documents" | "mail" | "deliveries"> = {
     settings,
     now,
     log,
@@ -130,6 +131,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
+    deliveries: await startDeliveries(base as Kernel),
     operations: startOperations(base as Kernel),
     mail: createPost(base as Kernel),
   });
@@ -154,6 +156,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
       await Promise.all(pending);
       await kernel.mail.stop();
       await kernel.operations.stop();
+      await kernel.deliveries.stop();
       for (const stop of stops.reverse()) await stop();
       await lastUse.stop();
       await alarm.stop();

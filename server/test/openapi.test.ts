@@ -11,6 +11,7 @@ import { Secret, TOTP } from "otpauth";
 import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
 import { readMail } from "./mailbox.ts";
+import { startReceiver } from "./receiver.ts";
 import { makeUser, userTokens } from "./tokens.ts";
 import { createVisitor, logIn } from "./visitor.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
@@ -257,6 +258,35 @@ test("47. what folders, locations, watches and reconciliation answer is what the
   await ask(200, "GET", "/v1/watch?includeDeleted=true&count=true");
   const empty = await post(201, "/v1/folder", { name: "Empty" });
   await ask(204, "DELETE", `/v1/folder/${empty.id}`);
+});
+
+test("47. what webhooks and their deliveries answer is what the documents say", async () => {
+  const receiver = await startReceiver();
+  const types = ["demarc.monitoring.folder.*"];
+  const hook = await post(201, "/v1/webhook", {
+    url: receiver.url,
+    types,
+    signatures: ["v1", "v1a"],
+    headers: { "X-A": "b" },
+  });
+  await post(400, "/v1/webhook", { url: "https://169.254.169.254/", types });
+  const path = `/v1/webhook/${hook.id}`;
+  await ask(200, "GET", path);
+  await patch(path, { description: "x" });
+  await post(200, `${path}/rotate`, {});
+  await post(409, `${path}/rotate`, {});
+  await post(200, `${path}/test`, {});
+  await post(201, "/v1/folder", { name: "Told" });
+  const sent = await eventually(
+    async () => (await ask(200, "GET", `/v1/webhook-delivery?webhookId=${hook.id}&status=delivered`)).body.items[0],
+  );
+  await ask(200, "GET", `/v1/webhook-delivery/${sent.id}`);
+  await post(202, `/v1/webhook-delivery/${sent.id}/retry`, undefined);
+  await post(200, `${path}/replay`, { scope: "all", dryRun: true });
+  await post(202, `${path}/replay`, { scope: "missed" });
+  await patch(path, { status: "disabled" });
+  await post(409, `/v1/webhook-delivery/${sent.id}/retry`, undefined);
+  await ask(204, "DELETE", path);
 });
 
 test("47. lists, single reads and what is open to all answer as the documents say, also when nothing has changed", async () => {

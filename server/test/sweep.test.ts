@@ -77,6 +77,10 @@ before(async () => {
   await logIn(visitor, "/oauth/login", ann);
   samples.set("session", (await server.get("/v1/session", { key: owner })).body.items[0].id);
   samples.set("grant", String(decodeJwt((await userTokens(server, ours, ann.id)).token).gid));
+  samples.set("webhook", await made("/v1/webhook", { url: "http://127.0.0.1:1/", types: ["demarc.directory.*"] }));
+  await server.patch(`/v1/user/${samples.get("user")}`, { language: "de-DE" }, { key: owner });
+  const sent = () => server.get("/v1/webhook-delivery?limit=1", { key: owner });
+  samples.set("webhook-delivery", await eventually(async () => (await sent()).body.items[0]?.id));
   const told = () => server.get("/v1/event-log?limit=1", { key: owner });
   samples.set("event-log", await eventually(async () => (await told()).body.items[0]?.id));
   samples.set("audit", (await server.get("/v1/audit", { key: owner })).body.items[0].id);

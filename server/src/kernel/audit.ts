@@ -16,7 +16,8 @@ export type AuditType =
   | "folder"
   | "location"
   | "watch"
-  | "operation";
+  | "operation"
+  | "webhook";
 
 /** One field of a change. Secret fields are `***` on both sides before they get here; see `changesOf`. */
 export type AuditField = { field: string; old: unknown; new: unknown };

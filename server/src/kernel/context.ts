@@ -194,6 +194,8 @@ function common(kernel: Kernel, caller: Caller) {
     secrets: kernel.secrets,
     settings: kernel.settings,
     documents: kernel.documents,
+    guard: kernel.guard,
+    sendOnce: ((...message) => kernel.deliveries.sendOnce(...message)) satisfies Context["sendOnce"],
     operationKind: (kind: string) =>
       kernel.modules.flatMap((module) => module.operations ?? []).find((one) => one.kind === kind),
     levels: kernel.throttle.levels,

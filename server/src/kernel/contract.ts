@@ -6,6 +6,8 @@ import type { Logger } from "pino";
 import type { Static, TObject, TSchema } from "typebox";
 import type { AuditChange } from "./audit.ts";
 import type { Db } from "./db.ts";
+import type { DeliveryKind } from "./delivery/contract.ts";
+import type { SendOnce } from "./delivery/engine.ts";
 import type { Documents } from "./documents.ts";
 import type { LogAccess } from "./event-reader.ts";
 import type { EventKind, EventNews } from "./events.ts";
@@ -14,6 +16,7 @@ import type { Settings } from "./kernel.ts";
 import type { SealedColumn } from "./key-rotation.ts";
 import type { Letter } from "./mail.ts";
 import type { OperationKind, OperationStart } from "./operations.ts";
+import type { AddressGuard } from "./outbound-guard.ts";
 import type { Permission, Service } from "./permissions.ts";
 import type { Lane, LaneName, Principal } from "./principal.ts";
 import type { Fault, ProblemKind } from "./problem.ts";
@@ -100,6 +103,10 @@ export type Context = {
    * make this call. For calls that go on for long.
    */
   again(): Promise<Principal>;
+  /** Decides which addresses this server may call. */
+  guard: AddressGuard;
+  /** Sends one message to a receiver at once; not inside a transaction. */
+  sendOnce: SendOnce;
   /** What describes this server: versions, OpenAPI. */
   documents: Documents;
   /** A kind of operation by its name, as some module states it. */
@@ -222,6 +229,7 @@ export type Module = {
   jobs?: readonly JobKind[];
   /** Every column of this module's tables that holds values of Context.secrets. */
   sealed?: readonly SealedColumn[];
+  deliveries?: readonly DeliveryKind[];
   /** Nodes of this module that an assignment may be limited to (access, section 3); see Context.findNodes. */
   nodes?: {
     kinds: readonly string[];

@@ -23,17 +23,21 @@ export function knownTypes(versions: Versions, version: string): EventKind[] {
 
 /**
  * The types that patterns name: a whole type, a prefix that ends in `.*`, or `*`; no patterns: all. A pattern that names
- * no known type is refused with the nearest that does.
+ * no known type is refused with the nearest that does; `placeOf` says where the caller wrote it.
  */
-export function typesOf(patterns: readonly string[] | undefined, known: readonly EventKind[]): readonly EventKind[] {
+export function typesOf(
+  patterns: readonly string[] | undefined,
+  known: readonly EventKind[],
+  placeOf: (index: number) => { parameter: string } | { pointer: string } = () => ({ parameter: "types" }),
+): readonly EventKind[] {
   if (!patterns) return known;
   const wanted = new Set<EventKind>();
   const faults: Fault[] = [];
-  for (const pattern of patterns) {
+  for (const [index, pattern] of patterns.entries()) {
     const found = known.filter(({ type }) => matches(pattern, type));
     for (const kind of found) wanted.add(kind);
     if (found.length > 0) continue;
-    const fault = { parameter: "types", rule: "not_found", message: `${pattern} matches no type of event.` };
+    const fault: Fault = { ...placeOf(index), rule: "not_found", message: `${pattern} matches no type of event.` };
     const hint = nearest(pattern, patternsOf(known));
     faults.push(hint ? { ...fault, hint } : fault);
   }

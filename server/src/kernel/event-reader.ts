@@ -78,7 +78,7 @@ type State = {
 };
 
 /** What reading and rendering needs of the kernel. */
-export type LogAccess = Pick<Kernel, "db" | "events" | "processes" | "now" | "settings" | "versions">;
+export type LogAccess = Pick<Kernel, "db" | "events" | "gate" | "processes" | "now" | "settings" | "versions">;
 
 /**
  * Reads one batch. Throws `position_expired`, with the oldest cursor there is, for a place that the log no longer keeps,
@@ -107,6 +107,21 @@ export async function readEvents(kernel: LogAccess, reader: Reader, ask: EventAs
   return { who, events, next: atEnd ? head : { epoch: state.epoch, position: scannedTo, day }, atEnd, head };
 }
 
+/** Events by their ids, those that the caller may see: of the acting tenant and of those below it. */
+export async function findEvents(
+  kernel: LogAccess,
+  reader: Reader,
+  ids: readonly string[],
+  kinds: readonly EventKind[],
+): Promise<{ who: Principal; events: LoggedEvent[] }> {
+  const { who, rows } = await asOneState(kernel, reader, (now) => {
+    const filter = { kinds, includeBelow: true };
+    return sql`${stateWith} left join lateral (select ${columns} from kernel.event e
+      where e.id = any(${[...ids]}) and ${visibleEvents(now, filter)}) e on true`;
+  });
+  return { who, events: rows.filter((row) => row.id !== null) };
+}
+
 /** One event by its id, if the caller may see it: the acting tenant's own, or of one below it. */
 export async function findEvent(
   kernel: LogAccess,
@@ -114,12 +129,8 @@ export async function findEvent(
   id: string,
   kinds: readonly EventKind[],
 ): Promise<{ who: Principal; event: LoggedEvent | undefined }> {
-  const { who, rows } = await asOneState(kernel, reader, (now) => {
-    const filter = { kinds, includeBelow: true };
-    return sql`${stateWith} left join lateral (select ${columns} from kernel.event e
-      where e.id = ${id} and ${visibleEvents(now, filter)}) e on true`;
-  });
-  return { who, event: rows.find((row) => row.id !== null) };
+  const { who, events } = await findEvents(kernel, reader, [id], kinds);
+  return { who, event: events[0] };
 }
 
 /** Where a reader may begin: the oldest place kept, the newest, just before the events of an instant, after an event. */

@@ -8,6 +8,7 @@ import { Logger, parseCronItems, run, runMigrations } from "graphile-worker";
 import { sql } from "kysely";
 import type { Stop } from "./contract.ts";
 import { query } from "./db.ts";
+import { deliveryJobs } from "./delivery/jobs.ts";
 import type { Kernel } from "./kernel.ts";
 import { sweepMail } from "./post.ts";
 
@@ -27,6 +28,7 @@ const day = (at: Date) => at.toISOString().slice(0, 10);
 
 /** The kernel's own jobs. */
 export const kernelJobs: readonly JobKind[] = [
+  ...deliveryJobs,
   {
     name: "sweep_idempotency",
     summary: "Deletes records of idempotent calls after 72 hours, and what was sealed in them after 10 minutes.",

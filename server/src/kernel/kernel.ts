@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
 import type { Database } from "./db.ts";
+import type { Deliveries } from "./delivery/engine.ts";
 import type { Documents } from "./documents.ts";
 import type { EventLog } from "./event-log.ts";
 import type { Listener } from "./listener.ts";
@@ -84,6 +85,7 @@ export type Kernel = {
   /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */
   guard: AddressGuard;
   operations: Operations;
+  deliveries: Deliveries;
   events: EventLog;
   documents: Documents;
   mail: Post;

@@ -9,11 +9,30 @@ import { documentRoutes } from "./document/routes.ts";
 import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
+import { webhookDeliveries } from "./webhook/delivery-kind.ts";
+import { webhookEvents } from "./webhook/events.ts";
+import { startFanOut } from "./webhook/fan-out.ts";
+import { webhookJobs } from "./webhook/jobs.ts";
+import { webhookReplay } from "./webhook/replay.ts";
+import { webhookRoutes } from "./webhook/routes.ts";
+import { deliveryEvents } from "./webhook-delivery/events.ts";
+import { webhookDeliveryRoutes } from "./webhook-delivery/routes.ts";
 
 export const notifications: Module = {
   name: "notifications",
-  about: "News of what changed, and long-running operations.",
-  routes: [...operationRoutes, ...eventLogRoutes, ...eventCatalogueRoutes, ...documentRoutes],
+  about: "News of what changed, webhooks, and long-running operations.",
+  routes: [
+    ...operationRoutes,
+    ...eventLogRoutes,
+    ...eventCatalogueRoutes,
+    ...webhookRoutes,
+    ...webhookDeliveryRoutes,
+    ...documentRoutes,
+  ],
   mount: mountPages,
-  events: Object.values(operationEvents),
+  events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents],
+  operations: [webhookReplay],
+  jobs: webhookJobs,
+  deliveries: [webhookDeliveries],
+  start: async (kernel) => startFanOut(kernel),
 };

@@ -1,0 +1,82 @@
+/** The secrets and headers of webhooks: sealed at rest, opened for the attempts alone. */
+import { sql } from "kysely";
+import type { Context } from "#kernel/contract";
+import { type Db, query } from "#kernel/db";
+import type { Address } from "#kernel/delivery/contract";
+import { newPair, newSecret, readPrivateKey } from "#kernel/delivery/signature";
+import { newId } from "#kernel/ids";
+import type { Secrets } from "#kernel/secrets";
+import { notificationTables, type WebhookRow, type WebhookSecretRow } from "../tables.ts";
+
+type Place = { tenantId: string; webhookId: string };
+
+const secretPlace = (id: string) => ({ table: "notifications.webhook_secret", column: "sealed", rowId: id });
+const headersPlace = (id: string) => ({ table: "notifications.webhook", column: "headers_sealed", rowId: id });
+
+/** Makes the key of a kind; for `v1` the secret is returned, or the given one taken. */
+export async function addKey(ctx: Context, place: Place, kind: "v1" | "v1a", given?: string): Promise<string> {
+  const id = newId("sec", ctx.now.getTime());
+  const pair = kind === "v1a" ? newPair() : null;
+  const secret = pair ? pair.privateKey : (given ?? newSecret());
+  await ctx.db.run(
+    notificationTables.insertInto("notifications.webhook_secret").values({
+      tenant_id: place.tenantId,
+      id,
+      webhook_id: place.webhookId,
+      kind,
+      sealed: await ctx.secrets.seal(place.tenantId, secretPlace(id), secret),
+      shown: pair ? pair.publicKey : secret.slice(-4),
+      created_at: ctx.now,
+      ends_at: null,
+    }),
+  );
+  return secret;
+}
+
+export async function sealHeaders(ctx: Context, place: Place, headers: Record<string, string>): Promise<string | null> {
+  if (Object.keys(headers).length === 0) return null;
+  return ctx.secrets.seal(place.tenantId, headersPlace(place.webhookId), JSON.stringify(headers));
+}
+
+export async function openHeaders(secrets: Secrets, row: WebhookRow): Promise<Record<string, string>> {
+  if (row.headers_sealed === null) return {};
+  return JSON.parse((await secrets.open(row.tenant_id, headersPlace(row.id), row.headers_sealed)).toString());
+}
+
+/** Where webhooks send to, with all that signs at this moment. `db` must see them all. */
+export async function addressesOf(
+  db: Db,
+  secrets: Secrets,
+  webhookIds: readonly string[],
+  now: Date,
+): Promise<Map<string, Address>> {
+  const rows = await db.rows(
+    query<
+      WebhookRow & { keys: WebhookSecretRow[] }
+    >(sql`select w.*, (select coalesce(jsonb_agg(to_jsonb(s) order by s.created_at desc, s.id desc), '[]')
+        from notifications.webhook_secret s where s.webhook_id = w.id and (s.ends_at is null or s.ends_at > ${now})) as keys
+      from notifications.webhook w where w.id = any(${[...webhookIds]})`),
+  );
+  const addresses = new Map<string, Address>();
+  for (const row of rows) {
+    const opened = await Promise.all(
+      row.keys
+        .filter(({ kind }) => row.signatures.includes(kind))
+        .map(async ({ id, kind, sealed }) => ({
+          kind,
+          text: (await secrets.open(row.tenant_id, secretPlace(id), sealed)).toString(),
+        })),
+    );
+    addresses.set(row.id, {
+      url: row.url,
+      headers: await openHeaders(secrets, row),
+      keys: {
+        v1: opened
+          .filter(({ kind }) => kind === "v1")
+          .map(({ text }) => Buffer.from(text.slice("whsec_".length), "base64")),
+        v1a: opened.filter(({ kind }) => kind === "v1a").map(({ text }) => readPrivateKey(text)),
+      },
+    });
+  }
+  return addresses;
+}
