@@ -185,14 +185,7 @@ test("a repeated call shows the same link for ten minutes and then none; neither
   const make = () => server.post("/v1/tenant", body, { key: qAdm.key, headers });
   const made = (await make()).body;
   assert.deepEqual((await make()).body, made);
-  const tables = [
-    "access.link",
-    "access.audit",
-    "kernel.told",
-    "kernel.idempotency",
-    "kernel.mail",
-    "access.activity",
-  ];
+  const tables = ["access.link", "access.audit", "kernel.told", "kernel.idempotency", "kernel.mail", "access.activity"];
   await server.kernel.activity.flush();
   const dump = JSON.stringify(await Promise.all(tables.map((table) => server.sql(`select t::text from ${table} t`))));
   for (const { link } of [...mailbox.mails, { link: first.url }, { link: made.invitation.url }]) {

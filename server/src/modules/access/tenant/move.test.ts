@@ -195,9 +195,7 @@ test("what the tenants that are no longer above had in a moved one ends: roles w
     (await server.sql("select 1 from access.assignment where principal_id = $1", [id])).length;
   for (const { id } of [inTenant, inFolder, local]) assert.equal(await held(id), 0, id);
   for (const { id } of [elsewhere, above, other]) assert.equal(await held(id), 1, id);
-  const told = await server.sql("select type, tenant_id from kernel.told where subject = $1", [
-    inTenant.assignmentId,
-  ]);
+  const told = await server.sql("select type, tenant_id from kernel.told where subject = $1", [inTenant.assignmentId]);
   assert.deepEqual(told, [{ type: "demarc.access.assignment.deleted", tenant_id: r }]);
   assert.equal((await server.get("/v1/ping", { token: foreign.token })).status, 401);
   assert.equal((await server.get("/v1/ping", { token: console_.token })).status, 200);
