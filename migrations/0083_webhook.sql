@@ -29,7 +29,7 @@ create table notifications.webhook (
   unique (id)
 );
 select kernel.wall('notifications.webhook');
-grant select on notifications.webhook to demarc_system;
+grant select, update (headers_sealed) on notifications.webhook to demarc_system;
 
 create table notifications.webhook_secret (
   tenant_id text not null,
@@ -46,7 +46,7 @@ create table notifications.webhook_secret (
 );
 create index webhook_secret_of on notifications.webhook_secret (webhook_id);
 select kernel.wall('notifications.webhook_secret');
-grant select, delete on notifications.webhook_secret to demarc_system;
+grant select, update (sealed), delete on notifications.webhook_secret to demarc_system;
 
 -- How far the log has been made into deliveries. One row.
 create table notifications.webhook_place (

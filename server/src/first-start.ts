@@ -19,7 +19,7 @@ export async function firstStartWasCut(url: string): Promise<boolean> {
 
 /** Empties a database whose first start was cut. The data keys go with it. */
 export async function dropEverything(url: string): Promise<void> {
-  await ask(url, "drop schema if exists monitoring, directory, access, kernel, graphile_worker cascade");
+  await ask(url, "drop schema if exists notifications, monitoring, directory, access, kernel, graphile_worker cascade");
 }
 
 /**

@@ -34,5 +34,9 @@ export const notifications: Module = {
   operations: [webhookReplay],
   jobs: webhookJobs,
   deliveries: [webhookDeliveries],
+  sealed: [
+    { table: "notifications.webhook", column: "headers_sealed", rowId: "id" },
+    { table: "notifications.webhook_secret", column: "sealed", rowId: "id" },
+  ],
   start: async (kernel) => startFanOut(kernel),
 };
