@@ -3,21 +3,18 @@ import type { Context } from "../contract.ts";
 import type { Kernel, Settings } from "../kernel.ts";
 import type { SigningKeys } from "./signature.ts";
 
-export const deliveryStatuses = ["pending", "retrying", "held", "delivered", "dead", "discarded"] as const;
-export type DeliveryStatus = (typeof deliveryStatuses)[number];
+export type DeliveryStatus = "pending" | "retrying" | "held" | "delivered" | "dead" | "discarded";
 
-export const attemptOutcomes = [
-  "delivered",
-  "http_error",
-  "timeout",
-  "dns",
-  "tls",
-  "connection",
-  "refused_address",
-  "redirect",
-  "throttled",
-] as const;
-export type AttemptOutcome = (typeof attemptOutcomes)[number];
+export type AttemptOutcome =
+  | "delivered"
+  | "http_error"
+  | "timeout"
+  | "dns"
+  | "tls"
+  | "connection"
+  | "refused_address"
+  | "redirect"
+  | "throttled";
 
 /** A row of `kernel.delivery`. */
 export type DeliveryRow = {

@@ -1,7 +1,8 @@
 import { type Static, Type } from "typebox";
-import { deliveryStatuses } from "#kernel/delivery/contract";
 import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
 import { Attempt } from "../webhook/schema.ts";
+
+const deliveryStatuses = ["pending", "retrying", "held", "delivered", "dead", "discarded"] as const;
 
 const members = {
   id: id("dlv"),
