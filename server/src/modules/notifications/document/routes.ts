@@ -1,41 +1,23 @@
 import { Type } from "typebox";
 import { Reply, route } from "#kernel/contract";
 import { notFound, refuse } from "#kernel/problem";
-import { nullable, object, oneOf } from "#kernel/schema";
 
-const Version = object(
-  {
-    label: Type.String({ examples: ["v1"] }),
-    status: oneOf(["ga", "deprecated", "retired", "alias"]),
-    servedBy: Type.String({ description: "The version that answers under this label." }),
-    releasedAt: nullable(Type.String()),
-    deprecatedAt: nullable(Type.String()),
-    sunsetAt: nullable(Type.String()),
-    successor: nullable(Type.String()),
-    documents: Type.Array(Type.String({ description: "Address of an OpenAPI document." })),
-  },
-  { title: "Version" },
-);
+const documentOf = (description: string, mediaType: string) =>
+  Type.Unsafe<string>({
+    type: "object",
+    description,
+    additionalProperties: true,
+    "x-media-type": mediaType,
+    "x-etag": true,
+  });
 
-const Document = Type.Unsafe<string>({
-  type: "object",
-  description: "An OpenAPI 3.1 document.",
-  additionalProperties: true,
-  "x-media-type": "application/openapi+json",
-  "x-etag": true,
-});
+/** A document for tools, which may run anywhere. */
+function shown(document: { text: string; etag: string } | null): Reply<string> {
+  if (!document) throw refuse(notFound, { detail: "There is no such document in this version." });
+  return new Reply(200, document.text, { etag: document.etag, headers: { "access-control-allow-origin": "*" } });
+}
 
 export const documentRoutes = [
-  route({
-    method: "GET",
-    path: "/version",
-    versions: "v1+",
-    id: "listVersions",
-    summary: "List the versions of the API",
-    permission: "open",
-    replies: { 200: object({ items: Type.Array(Version) }, { title: "Versions" }) },
-    run: (ctx) => ({ items: ctx.documents.versions() }),
-  }),
   route({
     method: "GET",
     path: "/openapi/{service}.json",
@@ -43,11 +25,17 @@ export const documentRoutes = [
     id: "getOpenapi",
     summary: "Read the OpenAPI document of a service",
     permission: "open",
-    replies: { 200: Document },
-    run: (ctx, { params }) => {
-      const document = ctx.documents.openapi(params.service, ctx.call.label);
-      if (!document) throw refuse(notFound, { detail: "There is no such service in this version." });
-      return new Reply(200, document.text, { etag: document.etag, headers: { "access-control-allow-origin": "*" } });
-    },
+    replies: { 200: documentOf("An OpenAPI 3.1 document.", "application/openapi+json") },
+    run: (ctx, { params }) => shown(ctx.documents.openapi(params.service, ctx.call.label)),
+  }),
+  route({
+    method: "GET",
+    path: "/asyncapi/notifications.json",
+    versions: "v1+",
+    id: "getAsyncapi",
+    summary: "Read the AsyncAPI document: what the server sends, and where",
+    permission: "open",
+    replies: { 200: documentOf("An AsyncAPI 3.0 document.", "application/asyncapi+json") },
+    run: (ctx) => shown(ctx.documents.asyncapi(ctx.call.label)),
   }),
 ];
