@@ -16,6 +16,7 @@ for (const name of [
   "scripts",
   "bench",
   "openapi",
+  "asyncapi",
   "docs",
   "package.json",
   "tsconfig.json",
@@ -29,14 +30,26 @@ for (const name of [
 }
 symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
 
-async function outputOf(name: string): Promise<{ code: number | null; output: string }> {
-  const [program, ...args] = checks.find((check) => check.name === name)!.command;
+function outputOf(name: string): Promise<{ code: number | null; output: string }> {
+  return outputOfCommand(checks.find((check) => check.name === name)!.command);
+}
+
+async function outputOfCommand([program, ...args]: string[]): Promise<{ code: number | null; output: string }> {
   const child = spawn(program!, args, { cwd: copy });
   let output = "";
   child.stdout.on("data", (chunk) => (output += chunk));
   child.stderr.on("data", (chunk) => (output += chunk));
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   return { code, output };
+}
+
+/** Changes a file of the copy; returns what puts it back. */
+function edit(name: string, change: (text: string) => string): () => void {
+  const [path, before] = [join(copy, name), readFileSync(join(root, name), "utf8")];
+  const after = change(before);
+  assert.notEqual(after, before, name);
+  writeFileSync(path, after);
+  return () => writeFileSync(path, before);
 }
 
 async function bites(name: string, says: RegExp): Promise<void> {
@@ -63,13 +76,6 @@ export const wrongReply = route({ ...about, method: "GET", run: () => ({ a: 1 })
 });
 
 test("EV-9. one emits declaration less, or one schema of an event, fails a check", async () => {
-  const edit = (name: string, change: (text: string) => string) => {
-    const [path, before] = [join(copy, name), readFileSync(join(root, name), "utf8")];
-    const after = change(before);
-    assert.notEqual(after, before, name);
-    writeFileSync(path, after);
-    return () => writeFileSync(path, before);
-  };
   const locations = "server/src/modules/monitoring/location/routes.ts";
   const whole = edit(locations, (text) => text.replace(/\n *emits: \[[^\]]*\],/, ""));
   await bites("types", /location\/routes\.ts/);
@@ -80,6 +86,91 @@ test("EV-9. one emits declaration less, or one schema of an event, fails a check
   const schema = edit("server/src/modules/directory/events.ts", (text) => text.replace(", resource: User", ""));
   await bites("types", /directory\/events\.ts/);
   schema();
+});
+
+test("VE-5. a removed operation, a required parameter, another default and a lost open access fail by rule and pointer", async () => {
+  const routes = "server/src/modules/monitoring/location/routes.ts";
+  const query = "{ ...LocationQuery, properties: { ...LocationQuery.properties, planted: { type: 'string' },";
+  const undo = [
+    edit(routes, (text) =>
+      text
+        .replace(/versions: "v1\+",\n *id: "getLocation"/, 'versions: "v2+",\n    id: "getLocation"')
+        .replace(
+          "query: LocationQuery",
+          `query: ${query} limit: { type: "integer", default: 7 } }, required: ["planted"] }`,
+        ),
+    ),
+    edit("server/src/modules/notifications/document/routes.ts", (text) =>
+      text.replace('permission: "open"', 'permission: "any"'),
+    ),
+  ];
+  const { code, output } = await outputOf("generated files");
+  assert.equal(code, 1);
+  for (const line of [
+    "monitoring.json: verb-removed at /paths/~1v1~1location~1{id}/get:",
+    "monitoring.json: parameter-required at /paths/~1v1~1location/get/parameters/",
+    "/schema/default: another default",
+    "notifications.json: permission-required at /paths/~1v1~1version/get/x-permission:",
+  ])
+    assert.ok(output.includes(line), `${line}\n${output}`);
+  for (const back of undo) back();
+});
+
+test("VE-5. a new optional property, path and type of event pass once the file is updated", async () => {
+  const undo = [
+    edit("server/src/modules/monitoring/location/schema.ts", (text) =>
+      text.replace(/export const NewLocation = object\(\s*\{/, "$& planted: Type.Optional(Type.String()),"),
+    ),
+    edit("server/src/modules/notifications/document/routes.ts", (text) =>
+      text.replace(
+        "export const documentRoutes = [",
+        `$& route({ method: "GET", path: "/openapi-planted", versions: "v1+", id: "listPlanted", summary: "Planted",
+          permission: "any", replies: { 200: object({ planted: Type.String() }) }, run: () => ({ planted: "" }) }),`,
+      ),
+    ),
+    edit("server/src/modules/directory/events.ts", (text) =>
+      text.replace(
+        /export const userUpdated = /,
+        'export const planted = event("directory", "user.planted", { permission: "user.read", summary: "Planted.", resource: User });\n$&',
+      ),
+    ),
+  ];
+  const { code, output } = await outputOf("generated files");
+  assert.equal(code, 1);
+  assert.match(output, /monitoring\.json is out of date[\s\S]*notifications\.json is out of date/);
+  assert.doesNotMatch(output, /breaks/);
+  const generate = [process.execPath, "scripts/generate.ts"];
+  assert.equal((await outputOfCommand(generate)).code, 0);
+  assert.equal((await outputOf("generated files")).code, 0);
+  for (const back of undo) back();
+  await outputOfCommand(generate);
+});
+
+test("the files of a frozen version are not overwritten by what breaks it, unless that is announced by name", async () => {
+  const undo = [
+    edit("server/src/kernel/versions.ts", (text) =>
+      text.replace('status: "ga", releasedAt', 'status: "ga", frozen: true, releasedAt'),
+    ),
+    edit("server/src/modules/monitoring/location/routes.ts", (text) =>
+      text.replace('id: "getLocation"', 'id: "readLocation"'),
+    ),
+  ];
+  const generate = [process.execPath, "scripts/generate.ts"];
+  const file = join(copy, "openapi/v1/monitoring.json");
+  const before = readFileSync(file, "utf8");
+  const difference = "operation-id-changed at /paths/~1v1~1location~1{id}/get/operationId";
+  const refused = await outputOfCommand(generate);
+  assert.equal(refused.code, 1);
+  assert.ok(
+    refused.output.includes(`breaks a frozen version: openapi/v1/monitoring.json: ${difference}`),
+    refused.output,
+  );
+  assert.equal(readFileSync(file, "utf8"), before);
+  assert.equal((await outputOfCommand([...generate, `--announced=${difference}`])).code, 0);
+  assert.match(readFileSync(file, "utf8"), /readLocation/);
+  for (const back of undo) back();
+  writeFileSync(file, before);
+  await outputOfCommand(generate);
 });
 
 test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, and a STOMP that knows more than itself", async () => {

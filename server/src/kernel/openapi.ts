@@ -290,6 +290,7 @@ function refusals(route: Route, write: boolean, components: Components): Json {
   for (const [status, list] of [...problemsByStatus(kinds)].sort(([a], [b]) => a - b)) {
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
+      "x-codes": [...new Set(list.map(({ code }) => code))],
       headers: requestIdHeader,
       content: { "application/problem+json": { schema: components.put(problemSchema) } },
     };

@@ -10,6 +10,8 @@ export type Version = {
   releasedAt: string;
   deprecatedAt?: string;
   sunsetAt?: string;
+  /** Set by the first release that has the version: its committed documents then change only as the contract admits. */
+  frozen?: true;
 };
 
 export type Change = {
