@@ -149,7 +149,7 @@ test("VE-5. a new optional property, path and type of event pass once the file i
 test("the files of a frozen version are not overwritten by what breaks it, unless that is announced by name", async () => {
   const undo = [
     edit("server/src/kernel/versions.ts", (text) =>
-      text.replace('status: "ga", releasedAt', 'status: "ga", frozen: true, releasedAt'),
+      text.replace('label: "v1", releasedAt', 'label: "v1", frozen: true, releasedAt'),
     ),
     edit("server/src/modules/monitoring/location/routes.ts", (text) =>
       text.replace('id: "getLocation"', 'id: "readLocation"'),

@@ -95,6 +95,17 @@ const service: Module = {
     }),
     route({
       method: "GET",
+      path: "/planted-old",
+      versions: "v1+",
+      id: "getPlantedOld",
+      summary: "A deprecated route",
+      permission: "export.run",
+      deprecated: { at: "2026-07-01T00:00:00Z", sunset: "2027-07-01T00:00:00Z", successor: "/planted-new" },
+      replies: { 200: object({ old: Type.Boolean() }) },
+      run: () => ({ old: true }),
+    }),
+    route({
+      method: "GET",
       path: "/planted-preview",
       versions: "v2+",
       id: "getPlantedPreview",
@@ -109,12 +120,11 @@ const service: Module = {
 const versions: Version[] = [
   {
     label: "v1",
-    status: "deprecated",
     releasedAt: "2026-01-01",
     deprecatedAt: "2026-06-01T00:00:00Z",
     sunsetAt: "2027-06-01T00:00:00Z",
   },
-  { label: "v2", status: "ga", releasedAt: "2026-05-01" },
+  { label: "v2", releasedAt: "2026-05-01" },
 ];
 const server = await startServer({ modules: [...modules, service], versions, changes: [personGetsOneName] });
 const customer = await server.tenant(server.rootId, "customer", "Versions", { beta: true });
@@ -172,8 +182,11 @@ test("VE-2. without the tenant's switch beta is an unknown label, on the next ca
 });
 
 test("VE-3. a deprecated version says so on 200, 404 and 429 alike; the newest says nothing", async () => {
-  for (const path of ["/v1/planted", `/v1/operation/opn_${"0".repeat(26)}`]) {
+  for (const path of ["/v1/planted", `/v1/operation/opn_${"0".repeat(26)}`, "/v1/no/such/{place}?q=1"]) {
     const { headers } = await server.get(path, { key });
+    assert.equal(headers.get("api-version"), "v1");
+    const address = path.slice(3).split("?")[0]!.replace("{place}", "%7Bplace%7D");
+    assert.ok(headers.get("link")!.includes(`</v2${address}>; rel="successor-version"`), headers.get("link")!);
     assert.equal(headers.get("deprecation"), `@${Date.parse("2026-06-01T00:00:00Z") / 1000}`);
     assert.equal(headers.get("sunset"), "Tue, 01 Jun 2027 00:00:00 GMT");
     for (const rel of ["deprecation", "sunset", "successor-version"])
@@ -182,7 +195,22 @@ test("VE-3. a deprecated version says so on 200, 404 and 429 alike; the newest s
   const answers = await Promise.all(Array.from({ length: 8 }, () => server.get("/v1/ping", { key })));
   const refused = answers.find(({ status }) => status === 429)!;
   assert.ok(refused.headers.get("deprecation") && refused.headers.get("sunset") && refused.headers.get("link"));
-  assert.equal((await server.get("/v2/planted", { key })).headers.get("deprecation"), null);
+  for (const path of ["/v2/planted", "/v2/no/such/place", "/v2/ping"])
+    assert.equal((await server.get(path, { key })).headers.get("deprecation"), null);
+});
+
+test("VE-3. a deprecated route says so in every version, and its document too", async () => {
+  const { headers } = await server.get("/v2/planted-old", { key });
+  assert.equal(headers.get("deprecation"), `@${Date.parse("2026-07-01T00:00:00Z") / 1000}`);
+  assert.equal(headers.get("sunset"), "Thu, 01 Jul 2027 00:00:00 GMT");
+  assert.match(headers.get("link")!, /<\/v2\/planted-new>; rel="successor-version"/);
+  const { paths } = JSON.parse((await server.get("/v2/openapi/export.json")).text);
+  const { deprecated, responses } = paths["/v2/planted-old"].get;
+  assert.equal(deprecated, true);
+  for (const name of ["Deprecation", "Sunset", "Link"]) assert.ok(name in responses[200].headers, name);
+  // In a deprecated version the version's own dates count.
+  const old = await server.get("/v1/planted-old", { key });
+  assert.equal(old.headers.get("sunset"), "Tue, 01 Jun 2027 00:00:00 GMT");
 });
 
 test("VE-3. after its sunset a version answers 410 with its successor, but not before the credential is checked", async () => {
@@ -191,7 +219,14 @@ test("VE-3. after its sunset a version answers 410 with its successor, but not b
   assert.deepEqual([over.status, over.body.code], [410, "version_retired"]);
   assert.match(over.headers.get("link")!, /<\/v2\/planted>; rel="successor-version"/);
   assert.equal((await server.get("/v1/planted")).status, 401);
+  assert.ok(over.headers.get("deprecation") && over.headers.get("sunset"));
   assert.equal((await server.get("/v2/planted", { key })).status, 200);
+  const { items } = (await server.get("/v2/version")).body;
+  assert.deepEqual([items[0].status, items[0].documents], ["retired", []]);
+  const index = (await server.get("/")).body;
+  assert.ok(index.services.every(({ documents }: any) => documents.every(({ version }: any) => version !== "v1")));
+  const { versions: labels } = (await server.get("/v7/planted", { key })).body;
+  assert.deepEqual(labels, ["v2", "latest"]);
   server.clock.set("2026-11-22T10:00:00Z");
 });
 

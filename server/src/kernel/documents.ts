@@ -2,10 +2,11 @@
 import { tagOf } from "./answer.ts";
 import type { Kernel } from "./kernel.ts";
 import { openapiDocument } from "./openapi.ts";
+import { statusAt } from "./versions.ts";
 
 export type Documents = ReturnType<typeof createDocuments>;
 
-export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "settings">) {
+export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "settings" | "now">) {
   const made = new Map<string, { text: string; etag: string } | null>();
 
   function openapi(service: string, label: string): { text: string; etag: string } | null {
@@ -25,9 +26,10 @@ export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "s
     return kernel.modules.map(({ name }) => name).filter((name) => openapi(name, label) !== null);
   }
 
-  /** Every label of the installation, GA versions first, with what serves it. */
+  /** Every label of the installation, GA versions first, with what serves it. A retired one serves no documents. */
   function versions() {
     const { list, newest, betaEnabled } = kernel.versions;
+    const now = kernel.now();
     const documents = (label: string) => services(label).map((service) => `/${label}/openapi/${service}.json`);
     const alias = (label: string) => ({
       label,
@@ -42,13 +44,13 @@ export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "s
     return [
       ...list.map((version) => ({
         label: version.label,
-        status: version.status,
+        status: statusAt(version, now),
         servedBy: version.label,
         releasedAt: version.releasedAt,
         deprecatedAt: version.deprecatedAt ?? null,
         sunsetAt: version.sunsetAt ?? null,
         successor: version.deprecatedAt ? newest.label : null,
-        documents: documents(version.label),
+        documents: statusAt(version, now) === "retired" ? [] : documents(version.label),
       })),
       alias("latest"),
       ...(betaEnabled ? [alias("beta")] : []),

@@ -28,7 +28,7 @@ import {
   versionUnknown,
 } from "./problem.ts";
 import type { Charge, Wait } from "./throttle.ts";
-import type { Version } from "./versions.ts";
+import { deprecationHeaders, statusAt, type Version } from "./versions.ts";
 
 /** A route with its service: an entry of the installation's route table. */
 export type Entry = { route: Route; service: Service; template: string };
@@ -107,16 +107,30 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     if (!resolved) throw unknownLabel();
     visit.label = label;
     visit.version = resolved.version;
-    reply.header("api-version", resolved.version.label);
-    // On every reply of the version, also on refusals that follow.
-    if (resolved.version.deprecatedAt) {
-      reply.headers(versions.headers(resolved.version, `/${versions.newest.label}${group[0]!.route.path}`));
-    }
+    sign(request, reply, resolved.version);
     const entry = group.find(
       ({ route }) => versions.covers(route.versions, resolved.version.label) && (!route.preview || resolved.preview),
     );
     if (!entry) throw wrongAddress(request.raw.url ?? "");
     visit.entry = entry;
+    const { deprecated } = entry.route;
+    if (deprecated && !resolved.version.deprecatedAt)
+      reply.headers(deprecationHeaders(deprecated.at, deprecated.sunset, `/${label}${deprecated.successor}`));
+  }
+
+  /** What every reply of a version carries, also the refusals that follow. */
+  function sign(request: FastifyRequest, reply: FastifyReply, version: Version): void {
+    reply.header("api-version", version.label);
+    if (version.deprecatedAt) reply.headers(versions.headers(version, pathOf(request)));
+  }
+
+  /** What is to be answered where no route is: the label's own headers, and which part of the address is wrong. */
+  function missing(request: FastifyRequest, reply: FastifyReply): Problem {
+    const url = request.raw.url ?? "";
+    const resolved = versions.resolve(url.split(/[/?]/, 2)[1] ?? "");
+    if (resolved) sign(request, reply, resolved.version);
+    const known = resolved || allowedVerbs(url.split("?", 1)[0]!).length > 0;
+    return known ? wrongAddress(url) : unknownLabel();
   }
 
   function passOpen(visit: Visit): void | Promise<void> {
@@ -213,18 +227,14 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
   }
 
   function checkSunset(visit: Visit): void {
-    const { version, entry, label } = visit as { version: Version; entry: Entry; label: string };
-    const over = version.status === "retired" || (version.sunsetAt && kernel.now() >= new Date(version.sunsetAt));
-    if (over) {
-      throw refuse(versionRetired, {
-        detail: `The version ${label} is no longer served; ${versions.newest.label} is its successor.`,
-        headers: { link: `</${versions.newest.label}${entry.route.path}>; rel="successor-version"` },
-      });
-    }
+    if (statusAt(visit.version!, kernel.now()) !== "retired") return;
+    throw refuse(versionRetired, {
+      detail: `The version ${visit.label} is no longer served; ${versions.newest.label} is its successor.`,
+    });
   }
 
   function unknownLabel(): Problem {
-    return refuse(versionUnknown, { members: { versions: versions.labels(false) } });
+    return refuse(versionUnknown, { members: { versions: versions.labels(false, kernel.now()) } });
   }
 
   function wrongAddress(url: string): Problem {
@@ -236,7 +246,13 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     });
   }
 
-  return { enter, again, unknownLabel, wrongAddress };
+  return { enter, again, missing };
+}
+
+/** The path of a call below its label. */
+function pathOf(request: FastifyRequest): string {
+  const path = (request.raw.url ?? "").split("?", 1)[0]!;
+  return path.slice(Math.max(0, path.indexOf("/", 1)));
 }
 
 function unauthorized(visit: Visit, reason: RefusalReason | null, hint?: string): Problem {

@@ -100,11 +100,7 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
     done();
   });
   app.setErrorHandler((error: FastifyError, request, reply) => finish(request, reply, error));
-  app.setNotFoundHandler((request, reply) => {
-    const label = (request.raw.url ?? "").split(/[/?]/, 2)[1] ?? "";
-    const known = kernel.versions.resolve(label) || allowedVerbs(request.raw.url!.split("?", 1)[0]!).length > 0;
-    finish(request, reply, known ? door.wrongAddress(request.raw.url ?? "") : door.unknownLabel());
-  });
+  app.setNotFoundHandler((request, reply) => finish(request, reply, door.missing(request, reply)));
 
   function finish(request: FastifyRequest, reply: FastifyReply, error: Error): void {
     const problem = expected(error);

@@ -45,7 +45,9 @@ export function openapiDocument(source: Source, service: string, label: string):
       description: `${module.about}\n\nRelease ${source.settings.release}. Errors, limits, versions and repeatable calls work alike in all services; see the pages below /docs.`,
       license: { name: "Apache 2.0", identifier: "Apache-2.0" },
       contact: { name: "Demarc", url: "https://demarc.example/docs" },
-      ...deprecation(source, resolved.version.label),
+      ...(resolved.version.deprecatedAt
+        ? { "x-deprecated-at": resolved.version.deprecatedAt, "x-sunset-at": resolved.version.sunsetAt ?? null }
+        : {}),
     },
     servers: [{ url: "/", description: "This server" }],
     tags: [...new Set(routes.map(tagOf))].sort().map((name) => ({ name, description: `Operations on ${name}.` })),
@@ -56,13 +58,6 @@ export function openapiDocument(source: Source, service: string, label: string):
       securitySchemes: securitySchemes(source.settings.passwordGrant),
     },
   };
-}
-
-function deprecation(source: Source, label: string): Json {
-  const version = source.versions.list.find((one) => one.label === label);
-  return version?.deprecatedAt
-    ? { "x-deprecated-at": version.deprecatedAt, "x-sunset-at": version.sunsetAt ?? null }
-    : {};
 }
 
 function securitySchemes(passwordGrant: boolean): Json {

@@ -6,8 +6,8 @@ import type { TSchema } from "typebox";
 
 export type Version = {
   label: string;
-  status: "ga" | "deprecated" | "retired";
   releasedAt: string;
+  /** Announced for this instant, which may lie ahead; a successor is there, and the sunset at least 12 months later. */
   deprecatedAt?: string;
   sunsetAt?: string;
   /** Set by the first release that has the version: its committed documents then change only as the contract admits. */
@@ -25,8 +25,17 @@ export type Change = {
 };
 
 /** The versions that are in the field, oldest first. */
-export const released: readonly Version[] = [{ label: "v1", status: "ga", releasedAt: "2026-11-22" }];
+export const released: readonly Version[] = [{ label: "v1", releasedAt: "2026-11-22" }];
 export const changes: readonly Change[] = [];
+
+/** The number of a label: `v12` is 12. */
+export const numberOf = (label: string): number => Number(label.slice(1));
+
+/** Where a version stands at an instant; from its announcement on it counts as deprecated. */
+export function statusAt({ deprecatedAt, sunsetAt }: Version, now: Date): "ga" | "deprecated" | "retired" {
+  if (sunsetAt && now >= new Date(sunsetAt)) return "retired";
+  return deprecatedAt ? "deprecated" : "ga";
+}
 
 export type Versions = ReturnType<typeof createVersions>;
 type Labelled = { label: string; version: Version; preview: boolean };
@@ -35,7 +44,6 @@ type Labelled = { label: string; version: Version; preview: boolean };
 export function createVersions(list: readonly Version[], all: readonly Change[], betaEnabled: boolean) {
   const byLabel = new Map(list.map((version) => [version.label, version]));
   const newest = list[list.length - 1]!;
-  const numberOf = (label: string) => Number(label.slice(1));
 
   function schemaBefore(schema: TSchema, version: string): TSchema {
     const title = (schema as { title?: string }).title;
@@ -105,8 +113,8 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
       return version && { label, version, preview: false };
     },
     /** Labels a caller may use, for the body of a 404. */
-    labels(beta: boolean): string[] {
-      const open = list.filter((version) => version.status !== "retired").map((version) => version.label);
+    labels(beta: boolean, now: Date): string[] {
+      const open = list.filter((version) => statusAt(version, now) !== "retired").map((version) => version.label);
       return [...open, "latest", ...(beta && betaEnabled ? ["beta"] : [])];
     },
     /** Whether a route stated as `v1+`, `v1-v2` or `v2` lives in a version. */
@@ -135,9 +143,12 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
           return own ? own(now) : rewrite(now, schema, change);
         }, value);
     },
-    /** Headers that every reply of a deprecated version carries (RFC 9745, RFC 8594). */
-    headers(version: Version, successorPath: string): Record<string, string> {
-      return deprecationHeaders(version.deprecatedAt, version.sunsetAt, successorPath);
+    /**
+     * Headers that every reply of a deprecated version carries (RFC 9745, RFC 8594); `path` is that of the call below
+     * its label. None for the others.
+     */
+    headers({ deprecatedAt, sunsetAt }: Version, path: string): Record<string, string> {
+      return deprecationHeaders(deprecatedAt, sunsetAt, `/${newest.label}${path}`);
     },
   };
 }
@@ -152,7 +163,7 @@ export function deprecationHeaders(
   const links = [
     `</docs/versioning>; rel="deprecation"`,
     `</docs/versioning>; rel="sunset"`,
-    `<${successorPath}>; rel="successor-version"`,
+    `<${successorPath.replaceAll(/[^!#-;=?-~]/g, encodeURIComponent)}>; rel="successor-version"`,
   ];
   return {
     deprecation: `@${Math.floor(Date.parse(at) / 1000)}`,

@@ -9,6 +9,9 @@ import { documentRoutes } from "./document/routes.ts";
 import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
+import { versionEvents } from "./version/events.ts";
+import { versionRoutes } from "./version/routes.ts";
+import { versionJobs } from "./version/tell.ts";
 import { webhookDeliveries } from "./webhook/delivery-kind.ts";
 import { webhookEvents } from "./webhook/events.ts";
 import { startFanOut } from "./webhook/fan-out.ts";
@@ -28,11 +31,12 @@ export const notifications: Module = {
     ...webhookRoutes,
     ...webhookDeliveryRoutes,
     ...documentRoutes,
+    ...versionRoutes,
   ],
   mount: mountPages,
-  events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents],
+  events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents, ...versionEvents],
   operations: [webhookReplay],
-  jobs: webhookJobs,
+  jobs: [...webhookJobs, ...versionJobs],
   deliveries: [webhookDeliveries],
   sealed: [
     { table: "notifications.webhook", column: "headers_sealed", rowId: "id" },

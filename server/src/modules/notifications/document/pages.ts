@@ -19,7 +19,6 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
   const { documents, versions, settings, throttle } = kernel;
   const guides = readGuides(kernel.modules.map(({ name }) => name));
   const guideAt = new Map(guides.map((guide) => [guide.address, guide]));
-  const labels = versions.labels(true);
   const newest = versions.newest.label;
   const entries = routeTable(kernel).filter(({ route }) => versions.covers(route.versions, newest));
 
@@ -61,7 +60,7 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     };
   }
   function labelsOf(service: string): string[] {
-    return labels.filter((label) => documents.openapi(service, label));
+    return versions.labels(true, kernel.now()).filter((label) => documents.openapi(service, label));
   }
 
   http.get("/", (request, reply) => {

@@ -1,21 +1,6 @@
 import { Type } from "typebox";
 import { Reply, route } from "#kernel/contract";
 import { notFound, refuse } from "#kernel/problem";
-import { nullable, object, oneOf } from "#kernel/schema";
-
-const Version = object(
-  {
-    label: Type.String({ examples: ["v1"] }),
-    status: oneOf(["ga", "deprecated", "retired", "alias"]),
-    servedBy: Type.String({ description: "The version that answers under this label." }),
-    releasedAt: nullable(Type.String()),
-    deprecatedAt: nullable(Type.String()),
-    sunsetAt: nullable(Type.String()),
-    successor: nullable(Type.String()),
-    documents: Type.Array(Type.String({ description: "Address of an OpenAPI document." })),
-  },
-  { title: "Version" },
-);
 
 const Document = Type.Unsafe<string>({
   type: "object",
@@ -26,16 +11,6 @@ const Document = Type.Unsafe<string>({
 });
 
 export const documentRoutes = [
-  route({
-    method: "GET",
-    path: "/version",
-    versions: "v1+",
-    id: "listVersions",
-    summary: "List the versions of the API",
-    permission: "open",
-    replies: { 200: object({ items: Type.Array(Version) }, { title: "Versions" }) },
-    run: (ctx) => ({ items: ctx.documents.versions() }),
-  }),
   route({
     method: "GET",
     path: "/openapi/{service}.json",
