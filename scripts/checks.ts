@@ -18,6 +18,7 @@ export const checks: { name: string; command: string[] }[] = [
     name: "OpenAPI by spectral",
     command: ["sh", "-c", "node_modules/.bin/spectral lint --fail-severity=warn openapi/*/*.json"],
   },
+  { name: "AsyncAPI", command: [process.execPath, "scripts/asyncapi.ts"] },
 ];
 
 async function runOne({ name, command }: (typeof checks)[number]): Promise<string | null> {

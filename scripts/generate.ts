@@ -1,5 +1,5 @@
 /**
- * Writes the generated files (openapi/, parts of docs/), or with `--check` tells which of them are out of date, and what
+ * Writes the generated files (openapi/, asyncapi/, parts of docs/), or with `--check` tells which of them are out of date, and what
  * of it breaks a version. What breaks a frozen version is not written, unless it is announced:
  * `--announced="<rule> at <pointer>"` (a reply that broke its own schema is mended, a security hole is closed).
  */
@@ -7,6 +7,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { modules } from "../server/src/app.ts";
 import { settings } from "../server/src/config.ts";
+import { asyncapiDocument } from "../server/src/kernel/asyncapi.ts";
 import { isWrite } from "../server/src/kernel/door.ts";
 import { declaredEvents, type EventKind } from "../server/src/kernel/events.ts";
 import { routeTable } from "../server/src/kernel/http.ts";
@@ -33,6 +34,8 @@ function files(): Map<string, string> {
       const document = openapiDocument(source, name, label);
       if (document) made.set(`openapi/${label}/${name}.json`, `${JSON.stringify(document, null, 1)}\n`);
     }
+    const news = asyncapiDocument(source, label);
+    made.set(`asyncapi/${label}/notifications.json`, `${JSON.stringify(news, null, 1)}\n`);
   }
   const entries = routeTable({ modules });
   made.set(

@@ -177,6 +177,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   preview?: boolean;
   /** Answers 202 with an operation; heeds `Prefer: wait=N` and `respond-async` (RFC 7240). */
   async?: true;
+  /** Request headers that this route heeds, beside those that all do. */
+  heeds?: readonly ("Prefer" | "Last-Event-ID")[];
   /** Instants (RFC 3339), and the path below the label that takes its place. It ends with its version, not before. */
   deprecated?: { at: string; sunset: string; successor: string };
   run(ctx: Context, input: RouteInput<P, Q, B>): Promise<ReplyBody<R> | Reply> | ReplyBody<R> | Reply;

@@ -1,24 +1,36 @@
 /** The documents of a running server, made once each: they are the same octets on every start of a release. */
 import { tagOf } from "./answer.ts";
+import { asyncapiDocument } from "./asyncapi.ts";
 import type { Kernel } from "./kernel.ts";
 import { openapiDocument } from "./openapi.ts";
 import { statusAt } from "./versions.ts";
 
+type Document = { text: string; etag: string };
 export type Documents = ReturnType<typeof createDocuments>;
 
 export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "settings" | "now">) {
-  const made = new Map<string, { text: string; etag: string } | null>();
+  const made = new Map<string, Document | null>();
 
-  function openapi(service: string, label: string): { text: string; etag: string } | null {
-    const name = `${label} ${service}`;
-    let document = made.get(name);
-    if (document === undefined) {
-      const content = openapiDocument(kernel, service, label);
-      const text = content && JSON.stringify(content);
-      document = text ? { text, etag: tagOf(text) } : null;
-      if (kernel.versions.resolve(label)) made.set(name, document);
-    }
+  /** A document by its name, made at its first reading; null where there is none. */
+  function document(name: string, label: string, make: () => object | undefined): Document | null {
+    const known = made.get(`${label} ${name}`);
+    if (known !== undefined) return known;
+    const content = make();
+    const text = content && JSON.stringify(content);
+    const document = text ? { text, etag: tagOf(text) } : null;
+    if (kernel.versions.resolve(label)) made.set(`${label} ${name}`, document);
     return document;
+  }
+
+  function openapi(service: string, label: string): Document | null {
+    return document(service, label, () => openapiDocument(kernel, service, label));
+  }
+
+  /** The document of what is sent; there is one where there are notifications. */
+  function asyncapi(label: string): Document | null {
+    return document("asyncapi", label, () =>
+      openapi("notifications", label) ? asyncapiDocument(kernel, label) : undefined,
+    );
   }
 
   /** Names of the services that have routes under a label. */
@@ -30,7 +42,10 @@ export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "s
   function versions() {
     const { list, newest, betaEnabled } = kernel.versions;
     const now = kernel.now();
-    const documents = (label: string) => services(label).map((service) => `/${label}/openapi/${service}.json`);
+    const documents = (label: string) => [
+      ...services(label).map((service) => `/${label}/openapi/${service}.json`),
+      ...(asyncapi(label) ? [`/${label}/asyncapi/notifications.json`] : []),
+    ];
     const alias = (label: string) => ({
       label,
       status: "alias" as const,
@@ -57,5 +72,5 @@ export function createDocuments(kernel: Pick<Kernel, "modules" | "versions" | "s
     ];
   }
 
-  return { openapi, services, versions };
+  return { openapi, asyncapi, versions };
 }

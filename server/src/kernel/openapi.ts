@@ -5,18 +5,30 @@
 import type { TSchema } from "typebox";
 import { problemsByStatus } from "./answer.ts";
 import type { Route } from "./contract.ts";
+import type { Json } from "./document-components.ts";
+import { Components } from "./document-components.ts";
 import { isWrite } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { routeTable } from "./http.ts";
 import { idempotencyInProgress, idempotencyKeyInvalid, idempotencyKeyReused } from "./idempotency.ts";
 import type { Kernel } from "./kernel.ts";
+import { createHeaders } from "./openapi-headers.ts";
+import { webhooksOf } from "./openapi-webhooks.ts";
 import { scopesOffered } from "./permissions.ts";
 import type { ProblemKind } from "./problem.ts";
 import * as problems from "./problem.ts";
 
-type Json = Record<string, unknown>;
 type Source = Pick<Kernel, "modules" | "versions"> & {
   settings: Pick<Kernel["settings"], "release" | "passwordGrant">;
+};
+
+/** What the parts of one document are made with. */
+type Parts = {
+  source: Source;
+  version: string;
+  components: Components;
+  headers: ReturnType<typeof createHeaders>;
+  isDeprecated: boolean;
 };
 
 /** The document of a service under a label, or undefined where the service has no route in that version. */
@@ -30,11 +42,17 @@ export function openapiDocument(source: Source, service: string, label: string):
     .map(({ route }) => route)
     .filter((route) => source.versions.covers(route.versions, version) && (!route.preview || resolved.preview));
   if (routes.length === 0) return undefined;
-  const components = new Components();
+  const parts: Parts = {
+    source,
+    version,
+    components: new Components(),
+    headers: createHeaders(),
+    isDeprecated: resolved.version.deprecatedAt !== undefined,
+  };
   const paths: Record<string, Json> = {};
   for (const route of routes) {
     const path = `/${label}${route.path}`;
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(source, route, version, components) };
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(parts, route) };
   }
   return {
     openapi: "3.1.0",
@@ -44,7 +62,7 @@ export function openapiDocument(source: Source, service: string, label: string):
       summary: module.about,
       description: `${module.about}\n\nRelease ${source.settings.release}. Errors, limits, versions and repeatable calls work alike in all services; see the pages below /docs.`,
       license: { name: "Apache 2.0", identifier: "Apache-2.0" },
-      contact: { name: "Demarc", url: "https://demarc.example/docs" },
+      contact: { name: "Demarc" },
       ...(resolved.version.deprecatedAt
         ? { "x-deprecated-at": resolved.version.deprecatedAt, "x-sunset-at": resolved.version.sunsetAt ?? null }
         : {}),
@@ -53,8 +71,10 @@ export function openapiDocument(source: Source, service: string, label: string):
     tags: [...new Set(routes.map(tagOf))].sort().map((name) => ({ name, description: `Operations on ${name}.` })),
     security: [{ xApiKey: [] }, { oauth2: [] }, { bearer: [] }, { authorizationHeader: [] }],
     paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => (a < b ? -1 : 1))),
+    ...(service === "notifications" ? { webhooks: webhooksOf(parts) } : {}),
     components: {
-      schemas: components.all(),
+      schemas: parts.components.all(),
+      headers: parts.headers.all(),
       securitySchemes: securitySchemes(source.settings.passwordGrant),
     },
   };
@@ -88,7 +108,8 @@ function securitySchemes(passwordGrant: boolean): Json {
 
 const tagOf = (route: Route) => route.path.split("/")[1]!;
 
-function operation(source: Source, route: Route, version: string, components: Components): Json {
+function operation(parts: Parts, route: Route): Json {
+  const { source, version, components } = parts;
   const write = isWrite(route);
   const emits = "emits" in route ? route.emits : undefined;
   const events = Array.isArray(emits) ? (emits as EventKind[]).map(({ type }) => type) : [];
@@ -113,7 +134,7 @@ function operation(source: Source, route: Route, version: string, components: Co
           },
         }
       : {}),
-    responses: { ...successes(source, route, version, components), ...refusals(route, write, components) },
+    responses: { ...successes(parts, route), ...refusals(parts, route, write) },
   };
 }
 
@@ -193,40 +214,66 @@ function headerParameters(route: Route, write: boolean): Json[] {
       schema: text,
     });
   }
-  if (route.async)
+  if (route.heeds?.includes("Last-Event-ID"))
+    parameters.push({
+      name: "Last-Event-ID",
+      in: "header",
+      description: "The `id` of the last event that was received: the stream goes on after it.",
+      schema: text,
+    });
+  if (route.async || route.heeds?.includes("Prefer"))
     parameters.push({
       name: "Prefer",
       in: "header",
-      description: "`wait=N` (1 to 30 s) or `respond-async` (RFC 7240).",
+      description: route.async
+        ? "`wait=N` (1 to 30 s) or `respond-async` (RFC 7240)."
+        : "`wait=N` (1 to 30 s; RFC 7240).",
       schema: text,
     });
   return parameters;
 }
 
-const requestIdHeader = {
-  "X-Request-Id": { description: "Names this call in logs and support.", schema: { type: "string" } },
-};
-
-function successes(source: Source, route: Route, version: string, components: Components): Json {
+function successes({ source, version, components, headers, isDeprecated }: Parts, route: Route): Json {
   const replies: Json = {};
+  const about = { route, isDeprecated: isDeprecated || route.deprecated !== undefined };
   for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
-    const shown = schema && source.versions.replySchema(schema, version);
-    const tagged = isTagged(schema);
+    const shown = schema && trimmable(route, source.versions.replySchema(schema, version));
+    const isOne = isTagged(schema);
+    const type = shown && mediaType(shown);
     replies[status] = {
       description: statusWords[status] ?? "Success.",
-      headers: {
-        ...requestIdHeader,
-        ...(tagged && isLocated(source, route, status)
-          ? { Location: { description: "Address of the resource.", schema: { type: "string" } } }
-          : {}),
-        ...(tagged ? { ETag: { description: "Names this state of the resource.", schema: { type: "string" } } } : {}),
-      },
-      ...(shown ? { content: { [mediaType(shown)]: { schema: components.put(shown) } } } : {}),
+      headers: headers.of({
+        ...about,
+        status: Number(status),
+        mediaType: type ?? undefined,
+        isLocated: isOne && isLocated(source, route, status),
+        isTagged: isOne,
+      }),
+      ...(shown ? { content: { [type!]: { schema: components.put(shown) } } } : {}),
     };
   }
   if (route.method === "GET" && isTagged(replyOf(route, 200)))
-    replies["304"] = { description: "Not changed since the ETag given.", headers: requestIdHeader };
+    replies["304"] = {
+      description: "Not changed since the ETag given.",
+      headers: headers.of({ ...about, status: 304, isTagged: true }),
+    };
   return replies;
+}
+
+/** A list that heeds `fields` has items with all that is required, or with the named members alone. */
+function trimmable(route: Route, schema: TSchema): TSchema {
+  const { properties } = schema as unknown as { properties?: Record<string, TSchema & { items?: TSchema }> };
+  const item = properties?.items?.items;
+  const asked = (route.query as { properties?: object } | undefined)?.properties;
+  if (!item || !asked || !("fields" in asked)) return schema;
+  const { required: _, ...partial } = item as TSchema & { title?: string; required?: string[] };
+  const trimmed = {
+    ...partial,
+    ...(partial.title ? { title: `${partial.title}Fields` } : {}),
+    description: "With `fields`: the named members alone.",
+  };
+  const items = { ...properties.items, items: { anyOf: [item, trimmed] } };
+  return { ...schema, properties: { ...properties, items } } as unknown as TSchema;
 }
 
 /** Whether what a call makes has an address: an operation always has; another thing, where a route reads it. */
@@ -250,7 +297,7 @@ const statusWords: Record<string, string> = {
   204: "Done; there is nothing to show.",
 };
 
-function refusals(route: Route, write: boolean, components: Components): Json {
+function refusals({ components, headers, isDeprecated }: Parts, route: Route, write: boolean): Json {
   const open = route.permission === "open";
   const kinds: ProblemKind[] = [
     problems.validationFailed,
@@ -286,7 +333,7 @@ function refusals(route: Route, write: boolean, components: Components): Json {
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
       "x-codes": [...new Set(list.map(({ code }) => code))],
-      headers: requestIdHeader,
+      headers: headers.of({ route, status, isDeprecated: isDeprecated || route.deprecated !== undefined }),
       content: { "application/problem+json": { schema: components.put(problemSchema) } },
     };
   }
@@ -323,46 +370,3 @@ const problemSchema = {
     },
   },
 } as unknown as TSchema;
-
-/** Schemas with a title stand once among the components; everything else stands where it is used. */
-class Components {
-  readonly #schemas = new Map<string, string>();
-
-  put(schema: TSchema): Json {
-    const plain = JSON.parse(JSON.stringify(schema)) as Json;
-    return this.#lift(plain);
-  }
-
-  all(): Json {
-    return Object.fromEntries(
-      [...this.#schemas].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, text]) => [name, JSON.parse(text)]),
-    );
-  }
-
-  #lift(node: Json): Json {
-    // Items of a bulk call are checked one by one by their operation; here is what they must look like.
-    if (isNode(node["x-schema"])) return this.#lift(node["x-schema"]);
-    const inner: Json = {};
-    for (const [name, value] of Object.entries(node)) inner[name] = this.#inside(name, value);
-    const title = node.title;
-    if (typeof title !== "string" || node.type !== "object") return inner;
-    const text = JSON.stringify(inner);
-    const known = this.#schemas.get(title);
-    if (known !== undefined && known !== text) throw new Error(`Two schemas have the title ${title}.`);
-    this.#schemas.set(title, text);
-    return { $ref: `#/components/schemas/${title}` };
-  }
-
-  #inside(name: string, value: unknown): unknown {
-    if (Array.isArray(value))
-      return value.map((item) => (isNode(item) && name !== "enum" && name !== "examples" ? this.#lift(item) : item));
-    if (!isNode(value)) return value;
-    if (name === "properties")
-      return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, this.#lift(child as Json)]));
-    return name === "items" || name === "additionalProperties" ? this.#lift(value) : value;
-  }
-}
-
-function isNode(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

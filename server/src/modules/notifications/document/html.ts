@@ -11,7 +11,7 @@ type Index = {
     name: string;
     title: string;
     about: string;
-    documents: { version: string; openapi: string; docs: string }[];
+    documents: { version: string; openapi: string; docs: string; asyncapi?: string }[];
   }[];
 };
 
@@ -29,8 +29,8 @@ ${more.head ?? ""}<link rel="stylesheet" href="/docs/asset/page.css"></head><bod
 export function indexPage({ release, versions, services }: Index, guides: readonly Guide[]): string {
   const service = ({ title, about, documents }: Index["services"][number]) => {
     const lines = documents.map(
-      ({ version, docs, openapi }) =>
-        `<li><span class="label">${version}</span> <a href="${docs}" aria-label="${title} ${version}: try it out">Try it out</a> · <a href="${openapi}" aria-label="${title} ${version}: OpenAPI">OpenAPI</a></li>`,
+      ({ version, docs, openapi, asyncapi }) =>
+        `<li><span class="label">${version}</span> <a href="${docs}" aria-label="${title} ${version}: try it out">Try it out</a> · <a href="${openapi}" aria-label="${title} ${version}: OpenAPI">OpenAPI</a>${asyncapi ? ` · <a href="${asyncapi}" aria-label="${title} ${version}: AsyncAPI">AsyncAPI</a>` : ""}</li>`,
     );
     return `<li><h3>${title}</h3><p>${escaped(about)}</p><ul>${lines.join("")}</ul></li>`;
   };

@@ -53,6 +53,7 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
             version: label,
             openapi: `/${label}/openapi/${name}.json`,
             docs: `/docs/${name}?version=${label}`,
+            ...(name === "notifications" ? { asyncapi: `/${label}/asyncapi/notifications.json` } : {}),
           })),
         }))
         .filter((service) => service.documents.length > 0),

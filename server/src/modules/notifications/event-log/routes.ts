@@ -28,6 +28,7 @@ export const eventLogRoutes = [
     query: EventLogQuery,
     replies: { 200: pageOf(Event) },
     problems: [cursorUnknown, positionExpired],
+    heeds: ["Prefer"],
     run: async (ctx, { query }) => {
       const { page, applied } = await listEventLog(ctx, query);
       return new Reply(200, page, { headers: { vary: "Prefer", ...applied } });
@@ -58,6 +59,7 @@ export const eventLogRoutes = [
     query: EventStreamQuery,
     replies: { 200: Stream },
     problems: [cursorUnknown, positionExpired, streamsFull],
+    heeds: ["Last-Event-ID"],
     run: async (ctx, { query }) => {
       const stream = await openEventStream(ctx, query);
       return new Reply(200, stream, { headers: { "cache-control": "no-store", "x-accel-buffering": "no" } });

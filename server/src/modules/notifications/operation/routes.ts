@@ -37,6 +37,7 @@ export const operationRoutes = [
     description: "Answers 200 whatever became of the work. `Prefer: wait=N` (1 to 30 s) waits for its end.",
     permission: "any",
     replies: { 200: Operation },
+    heeds: ["Prefer"],
     run: async (ctx, { params }) => {
       const { operation, applied } = await getOperation(ctx, params.id);
       const headers = { vary: "Prefer", ...(operation.finishedAt ? {} : { "retry-after": "1" }), ...applied };
