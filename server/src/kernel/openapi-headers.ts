@@ -47,13 +47,14 @@ function namesOf({ route, status, mediaType, isDeprecated }: HeaderUse): Name[] 
     [true, "X-Request-Id", "Correlation-Id", "API-Version"],
     [isDeprecated, "Deprecation", "Sunset", "Link"],
     [!isOpen && status !== 401, "RateLimit-Policy", "RateLimit"],
-    [[409, 429, 503].includes(status) || (isSuccess && heedsPrefer), "Retry-After"],
+    [[202, 409, 429, 503].includes(status) || (isSuccess && heedsPrefer), "Retry-After"],
     [!isOpen && (status === 401 || status === 403), "WWW-Authenticate"],
     [isSuccess && !isOpen, "Demarc-Warning"],
     [isSuccess && isWrite(route), "Demarc-Outcome"],
     [isSuccess && isWrite(route) && !isOpen, "Idempotency-Replayed"],
     [heedsPrefer, "Preference-Applied"],
-    [isSuccess && route.async && status !== 202, "Location"],
+    // Of work that was waited for nothing but its result is known.
+    [isSuccess && route.async && status !== 202, "Location", "ETag"],
     [mediaType === "text/csv" || mediaType === "application/x-ndjson", "Content-Disposition"],
     [mediaType === "text/event-stream", "X-Accel-Buffering"],
   ];

@@ -238,7 +238,7 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
   const about = { route, isDeprecated: isDeprecated || route.deprecated !== undefined };
   for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
     const shown = schema && trimmable(route, source.versions.replySchema(schema, version));
-    const isOne = isTagged(schema);
+    const isOne = isTagged(schema) && !(route.async && status !== "202");
     const type = shown && mediaType(shown);
     replies[status] = {
       description: statusWords[status] ?? "Success.",

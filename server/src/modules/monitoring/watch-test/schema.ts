@@ -70,7 +70,7 @@ export const WatchTest = object(
     interfaceCount: Type.Optional(nullable(Type.Integer())),
     truncated: Type.Optional(Type.Boolean({ description: "The device has more interfaces than were read." })),
   },
-  { title: "WatchTest" },
+  { title: "WatchTest", "x-etag": true },
 );
 export type WatchTest = Static<typeof WatchTest>;
 

@@ -75,7 +75,7 @@ test("who called a version in 90 days hears of its deprecation, and again 90, 30
 test("of notices that came due while no server ran the last is told alone; the end is told once, to who was there in its last 90 days", async () => {
   const late = await server.tenant(server.rootId, "customer", "Late");
   keys.set(late, await server.key(late, ["notification.subscribe"]));
-  server.clock.set(Date.parse(sunsetAt) - 0.4 * day);
+  server.clock.set(new Date(Date.parse(sunsetAt) - 0.4 * day));
   await server.get("/v1/operation", { key: keys.get(late)! });
   await tell(Date.parse(sunsetAt) - 0.4 * day);
   assert.deepEqual(await heard(late), ["released v2", "deprecated v1 1"]);
@@ -102,7 +102,7 @@ test("the news are events of the tenant, with the version as listVersions shows 
 
 test("two servers that tell at once tell each tenant once", async () => {
   const beside = await startServer({ versions: list, beside: first });
-  beside.clock.set(Date.parse(sunsetAt) + day);
+  beside.clock.set(new Date(Date.parse(sunsetAt) + day));
   await server.sql("delete from kernel.version_notice");
   const before = (await heard(user)).length;
   await Promise.all([server, beside].map(({ kernel }) => job!.run(kernel)));
