@@ -1,9 +1,11 @@
 /** The rules of a webhook beyond its schema; all that are broken are told at once. */
+
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import type { Context } from "#kernel/contract";
 import { readSecret } from "#kernel/delivery/signature";
 import { knownTypes, typesOf } from "#kernel/event-filter";
 import { type Fault, invalid, Problem, problem } from "#kernel/problem";
+import { statusAt } from "#kernel/versions";
 
 export const urlNotAllowed = problem("url_not_allowed", 400, "This URL may not be called.");
 
@@ -23,7 +25,7 @@ export function requireValid(ctx: Context, given: Given, stored: Record<string, 
   const faults: Fault[] = [];
   const { versions } = ctx.eventLog;
   const version = given.apiVersion === undefined ? undefined : versions.resolve(given.apiVersion)?.version;
-  if (given.apiVersion !== undefined && (!version || version.status === "retired"))
+  if (given.apiVersion !== undefined && (!version || statusAt(version, ctx.now) === "retired"))
     faults.push({ pointer: "/apiVersion", rule: "not_found", message: "This version is not served." });
   const label = version?.label ?? ctx.call.version;
   try {
