@@ -223,3 +223,11 @@ test("both OpenAPI linters refuse an operation whose path parameter is not decla
   await bites("OpenAPI by redocly", /planted\.json/);
   await bites("OpenAPI by spectral", /planted\.json/);
 });
+
+test("the AsyncAPI check refuses an operation of a channel that is not there", async () => {
+  const undo = edit("asyncapi/v1/notifications.json", (text) =>
+    text.replace('"$ref": "#/channels/events"', '"$ref": "#/channels/planted"'),
+  );
+  await bites("AsyncAPI", /operations\/sendEvents/);
+  undo();
+});

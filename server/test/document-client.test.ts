@@ -53,7 +53,8 @@ function valuesOf(document: Schema, node: Schema, depth = 0): fc.Arbitrary<unkno
   const [type] = types;
   if (type === "null" || depth > 6) return fc.constant(null);
   if (type === "boolean") return fc.boolean();
-  if (type === "integer" || type === "number")
+  if (type === "number") return fc.double({ min: node.minimum, max: node.maximum, noNaN: true });
+  if (type === "integer")
     return fc.integer({ min: node.minimum ?? -1, max: Math.max(node.minimum ?? -1, node.maximum ?? 100_000) });
   if (type === "array")
     return fc.array(valuesOf(document, node.items ?? {}, depth + 1), { minLength: node.minItems, maxLength: 3 });

@@ -164,6 +164,15 @@ test("VE-4. an old request arrives in the newest shape, and the resource leaves 
   assert.equal((await server.post("/v2/planted", { firstName: "x", lastName: "y" }, { key })).status, 400);
 });
 
+test("a stored reply is repeated as it was sent, in the shape of its version", async () => {
+  const ask = { key, headers: { "idempotency-key": "one-person" } };
+  const names = { firstName: "Mary", lastName: "Somerville" };
+  const made = await server.post("/v1/planted", names, ask);
+  const again = await server.post("/v1/planted", names, ask);
+  assert.deepEqual([again.status, again.text, again.headers.get("idempotency-replayed")], [201, made.text, "true"]);
+  assert.equal(again.body.firstName, "Mary");
+});
+
 test("a route lives only in the versions it states, a preview only under beta", async () => {
   assert.equal((await server.get("/v1/planted-new", { key })).status, 404);
   assert.equal((await server.get("/v2/planted-new", { key })).status, 200);

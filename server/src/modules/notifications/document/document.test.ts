@@ -35,8 +35,10 @@ test("DO-1 the index lists every service in every version, as JSON and as a page
       documents.map(({ version }: { version: string }) => version),
       labels,
     );
-    for (const { openapi, docs } of documents) {
+    for (const { version, openapi, docs, asyncapi } of documents) {
       assert.ok(hrefs(text).includes(openapi) && hrefs(text).includes(docs), name);
+      assert.equal(asyncapi, name === "notifications" ? `/${version}/asyncapi/notifications.json` : undefined);
+      assert.ok(!asyncapi || hrefs(text).includes(asyncapi), name);
     }
   }
 });
@@ -72,7 +74,7 @@ test("DO-1 every link of the index and of every page answers 200, and every plac
 
 test("every page of docs/ is shown under its own heading, and a service's name leads to its Swagger UI", async () => {
   const files = readdirSync(new URL("../../../../../docs/", import.meta.url)).map((name) => name.replace(/\.md$/, ""));
-  assert.deepEqual(Object.keys(index.pages).sort(), files.sort());
+  assert.deepEqual(Object.keys(index.pages).sort(), [...files, "changelog"].sort());
   for (const address of Object.values<string>(index.pages)) {
     const { text } = await page(address);
     assert.equal(text.match(/<h1/g)?.length, 1, address);

@@ -5,8 +5,8 @@ import { declaredProblems } from "#kernel/problem";
 
 const docs = new URL("../../../../../docs/", import.meta.url);
 
-/** Files of docs/ in the order in which they are shown; `reference` is looked up, the others are read. */
-const files = [
+/** Files of docs/, and the change log, in the order in which they are shown; `reference` is looked up, the others are read. */
+const files: { name: string; reference: boolean; file?: string }[] = [
   { name: "getting-started", reference: false },
   { name: "logging-in", reference: false },
   { name: "tenants-and-partners", reference: false },
@@ -25,7 +25,8 @@ const files = [
   { name: "errors", reference: true },
   { name: "events", reference: true },
   { name: "config", reference: true },
-] as const;
+  { name: "changelog", reference: true, file: "../CHANGELOG.md" },
+];
 
 export type Guide = { name: string; address: string; title: string; reference: boolean; html: string };
 
@@ -48,8 +49,8 @@ export function readGuides(services: readonly string[]): Guide[] {
       },
     },
   });
-  return files.map(({ name, reference }) => {
-    const words = readFileSync(new URL(`${name}.md`, docs), "utf8");
+  return files.map(({ name, reference, file = `${name}.md` }) => {
+    const words = readFileSync(new URL(file, docs), "utf8");
     const title = /^# (.+)$/m.exec(words)?.[1] ?? name;
     // What scrolls sideways must be reached without a mouse.
     const html = marked.parse(words, { async: false }).replaceAll(/<(pre|table)>/g, '<$1 tabindex="0">');

@@ -9,7 +9,8 @@ import { query } from "#kernel/db";
 import type { EventKind } from "#kernel/events";
 import type { JobKind } from "#kernel/jobs";
 import type { Kernel } from "#kernel/kernel";
-import { numberOf, type Version } from "#kernel/versions";
+import { numberOf, statusAt, type Version } from "#kernel/versions";
+import { disableOfVersion } from "../webhook/delivery-kind.ts";
 import { type SunsetNews, versionDeprecated, versionReleased, versionRetired } from "./events.ts";
 
 const dayMs = 86_400_000;
@@ -25,16 +26,21 @@ export const versionJobs: readonly JobKind[] = [
   {
     name: "tell_versions",
     summary:
-      "Tells tenants of the versions that they call: of newer ones, of their end in good time, and of their end.",
+      "Tells tenants of the versions that they call: of newer ones, of their end in good time; disables webhooks of those that have ended.",
     cron: "13 * * * *",
     async run(kernel) {
       await noteUse(kernel);
       for (const due of dueAt(kernel.versions.list, kernel.now())) await tellUsers(kernel, due);
+      for (const version of kernel.versions.list)
+        if (statusAt(version, kernel.now()) === "retired") await disableOfVersion(kernel, version.label);
     },
   },
 ];
 
-/** Takes from the activity log who called which version since this was done last; lines may come in an hour late. */
+/**
+ * Takes from the activity log who called which version since this was done last (lines may come in an hour late), and
+ * from the webhooks who is sent one.
+ */
 async function noteUse({ system, now }: Kernel): Promise<void> {
   const forgotten = new Date(now().getTime() - 2 * useDays * dayMs);
   await system.in("").run(
@@ -43,6 +49,11 @@ async function noteUse({ system, now }: Kernel): Promise<void> {
       where at > (select coalesce(max(used_at), '-infinity') - interval '1 hour' from kernel.version_use)
         and version is not null and actor is not null
       group by tenant_id, version
+      on conflict (tenant_id, version) do update set used_at = greatest(u.used_at, excluded.used_at)`),
+  );
+  await system.in("").run(
+    query(sql`insert into kernel.version_use as u (tenant_id, version, used_at)
+      select distinct tenant_id, api_version, ${now()}::timestamptz from notifications.webhook where status <> 'disabled'
       on conflict (tenant_id, version) do update set used_at = greatest(u.used_at, excluded.used_at)`),
   );
   await system.in("").run(query(sql`delete from kernel.version_use where used_at < ${forgotten}`));

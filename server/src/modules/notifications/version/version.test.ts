@@ -85,6 +85,25 @@ test("of notices that came due while no server ran the last is told alone; the e
   assert.deepEqual(await heard(late), ["released v2", "deprecated v1 1", "retired v1 0"]);
 });
 
+test("VE-3. webhooks of a version that has ended are disabled, those of others go on; until then they are a use of it", async () => {
+  const webhook = async (id: string, apiVersion: string) => {
+    const key = await first.key(id, ["webhook.manage", "webhook.read", "user.read", "notification.subscribe"]);
+    const body = { url: "http://127.0.0.1:9/hook", types: ["demarc.directory.user.*"], apiVersion };
+    const made = await third.post("/v2/webhook", body, { key });
+    assert.equal(made.status, 201, made.text);
+    return async () => (await third.get(`/v2/webhook/${made.body.id}`, { key })).body;
+  };
+  const sent = await first.tenant(first.rootId, "customer", "Sent v1");
+  await tell(Date.parse(sunsetAt) - 0.3 * day);
+  const [old, now] = [await webhook(sent, "v1"), await webhook(sent, "v2")];
+  await tell(Date.parse(sunsetAt) - 0.2 * day);
+  assert.deepEqual((await heard(sent)).at(-1), "deprecated v1 1");
+  await tell(sunsetAt);
+  assert.deepEqual([(await old()).status, (await old()).disabledReason], ["disabled", "version_retired"]);
+  assert.equal((await now()).status, "active");
+  assert.deepEqual((await heard(sent)).at(-1), "retired v1 0");
+});
+
 test("the news are events of the tenant, with the version as listVersions shows it", async () => {
   const items = async () =>
     (await server.get("/v2/event-log?types=demarc.notifications.version.*", { key: keys.get(user)! })).body.items;

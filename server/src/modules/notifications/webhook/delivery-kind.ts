@@ -91,6 +91,25 @@ async function leaveOwnerless(kernel: Kernel, webhook: WebhookRow): Promise<void
   });
 }
 
+/** Disables what is bound to a version that has ended: nothing is moved to another one silently. */
+export async function disableOfVersion(kernel: Kernel, version: string): Promise<void> {
+  const bound = await kernel.system
+    .in("")
+    .rows(
+      query<{ tenant_id: string; id: string }>(
+        sql`select tenant_id, id from notifications.webhook where api_version = ${version} and status <> 'disabled' order by id`,
+      ),
+    );
+  for (const { tenant_id, id } of bound) {
+    const card = await kernel.gate.tenant(tenant_id);
+    if (!card) continue;
+    await inTransaction(kernel, systemCaller(kernel, card, "tell_versions"), async (ctx) => {
+      await switchTarget(ctx.db, id, false, ctx.now);
+      await disable(ctx, id, "version_retired");
+    });
+  }
+}
+
 async function disable(
   ctx: Context,
   webhookId: string,

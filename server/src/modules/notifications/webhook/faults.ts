@@ -1,4 +1,5 @@
 /** The rules of a webhook beyond its schema; all that are broken are told at once. */
+
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import type { Context } from "#kernel/contract";
 import { readSecret } from "#kernel/delivery/signature";
