@@ -9,6 +9,7 @@ import { documentRoutes } from "./document/routes.ts";
 import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
+import { mountStomp } from "./stomp/index.ts";
 import { webhookDeliveries } from "./webhook/delivery-kind.ts";
 import { webhookEvents } from "./webhook/events.ts";
 import { startFanOut } from "./webhook/fan-out.ts";
@@ -29,7 +30,10 @@ export const notifications: Module = {
     ...webhookDeliveryRoutes,
     ...documentRoutes,
   ],
-  mount: mountPages,
+  async mount(http, kernel) {
+    await mountPages(http, kernel);
+    await mountStomp(http, kernel);
+  },
   events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents],
   operations: [webhookReplay],
   jobs: webhookJobs,
