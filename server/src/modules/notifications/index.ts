@@ -10,6 +10,12 @@ import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
 import { mountStomp } from "./stomp/index.ts";
+import { durableExpired, durableWarned, stompJobs } from "./stomp/jobs.ts";
+import { durableDeleted } from "./stomp-durable/operations.ts";
+import { stompDurableRoutes } from "./stomp-durable/routes.ts";
+import { queueCreated, queueDeleted, queueUpdated } from "./stomp-queue/operations.ts";
+import { stompQueueRoutes } from "./stomp-queue/routes.ts";
+import { stompSessionRoutes } from "./stomp-session/routes.ts";
 import { webhookDeliveries } from "./webhook/delivery-kind.ts";
 import { webhookEvents } from "./webhook/events.ts";
 import { startFanOut } from "./webhook/fan-out.ts";
@@ -29,14 +35,27 @@ export const notifications: Module = {
     ...webhookRoutes,
     ...webhookDeliveryRoutes,
     ...documentRoutes,
+    ...stompSessionRoutes,
+    ...stompDurableRoutes,
+    ...stompQueueRoutes,
   ],
   async mount(http, kernel) {
     await mountPages(http, kernel);
     await mountStomp(http, kernel);
   },
-  events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents],
+  events: [
+    ...Object.values(operationEvents),
+    ...webhookEvents,
+    ...deliveryEvents,
+    durableDeleted,
+    durableWarned,
+    durableExpired,
+    queueCreated,
+    queueUpdated,
+    queueDeleted,
+  ],
   operations: [webhookReplay],
-  jobs: webhookJobs,
+  jobs: [...webhookJobs, ...stompJobs],
   deliveries: [webhookDeliveries],
   sealed: [
     { table: "notifications.webhook", column: "headers_sealed", rowId: "id" },

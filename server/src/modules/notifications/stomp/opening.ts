@@ -91,7 +91,7 @@ function isOpenTo(who: Principal, kind: EventKind): boolean {
 
 /** Whether GET would show the resource to the caller; asked of the service itself. */
 async function canSee(kernel: Kernel, who: Principal, service: string, noun: string, id: string): Promise<boolean> {
-  const path = new RegExp(`^/${noun.replaceAll("_", "-")}/\\{\\w+\\}$`);
+  const path = new RegExp(`^/(?:stomp-)?${noun.replaceAll("_", "-")}/\\{\\w+\\}$`);
   const routes = kernel.modules.find(({ name }) => name === service)?.routes ?? [];
   const route = routes.find((one) => one.method === "GET" && path.test(one.path));
   if (!route) return false;

@@ -36,8 +36,20 @@ export async function findQueue(kernel: Kernel, who: Principal, name: string): P
   return row && { id: row.id, tenantId: who.acting.id, kinds: kindsOf(kernel, row.types), includeBelow: row.include_below };
 }
 
+/** The queue as it is now; undefined: it was removed. */
+async function reread(kernel: Kernel, { id, tenantId }: QueueFound): Promise<QueueFound | undefined> {
+  const row = await kernel.db
+    .in(tenantId)
+    .first(
+      query<{ types: string[]; include_below: boolean }>(
+        sql`select types, include_below from notifications.queue where id = ${id}`,
+      ),
+    );
+  return row && { id, tenantId, kinds: kindsOf(kernel, row.types), includeBelow: row.include_below };
+}
+
 /** The types that a queue's patterns name now; a pattern may have lost its last type in a later release. */
-export function kindsOf(kernel: Pick<Kernel, "versions">, patterns: readonly string[]): readonly EventKind[] {
+function kindsOf(kernel: Pick<Kernel, "versions">, patterns: readonly string[]): readonly EventKind[] {
   const known = knownTypes(kernel.versions, kernel.versions.newest.label);
   const kinds = patterns.flatMap((pattern) => {
     try {
@@ -101,14 +113,23 @@ export function createQueues(kernel: Kernel, render: Render): Queues {
   async function run(pump: Pump): Promise<void> {
     while (isWanted(pump)) {
       pump.poked = new AbortController();
+      const found = await reread(kernel, pump.found);
+      if (!found) {
+        for (const { connection } of pump.consumers)
+          connection.give({ kind: "end", refusal: { code: "destination_not_available" } });
+        return;
+      }
+      pump.found = found;
       const { upTo, head } = await fill(kernel, pump.found);
       let given = 0;
       for (const consumer of [...pump.consumers]) {
         const { connection, wanted } = consumer;
         if (!connection.hasRoom()) void connection.room().then(() => pump.poked.abort());
-        else if (wanted > 0 && connection.isOpen()) given += await turn(pump, consumer);
-        // The next in line begins the next round.
-        if (pump.consumers.delete(consumer)) pump.consumers.add(consumer);
+        if (!connection.hasRoom() || wanted === 0 || !connection.isOpen()) continue;
+        const count = await turn(pump, consumer);
+        given += count;
+        // Whoever got something stands at the end of the line.
+        if (count > 0 && pump.consumers.delete(consumer)) pump.consumers.add(consumer);
       }
       if (given === 0 && upTo >= head) await kernel.events.newsAfter(head, waitMs, pump.poked.signal);
     }

@@ -41,7 +41,7 @@ test("ST-1. the handshake echoes the best sub-protocol, and refuses foreign orig
   const plain = await fetch(`${url}/v1/stomp`);
   assert.equal(plain.status, 426);
   assert.equal(plain.headers.get("upgrade"), "websocket");
-  assert.equal((await plain.json()).code, "upgrade_required");
+  assert.equal(((await plain.json()) as { code: string }).code, "upgrade_required");
 });
 
 test("a call that offers another upgrade is answered as if it had not", async () => {
