@@ -53,7 +53,13 @@ export async function openClient(url: string, options: Options = {}) {
 }
 
 /** Connects with a key or token. */
-export async function connectClient(url: string, credential: string, version = "1.2", more = "", options: Options = {}) {
+export async function connectClient(
+  url: string,
+  credential: string,
+  version = "1.2",
+  more = "",
+  options: Options = {},
+) {
   const client = await openClient(url, options);
   client.send(`CONNECT\naccept-version:${version}\npasscode:${credential}\n${more}\n\0`);
   await client.next("CONNECTED");

@@ -44,7 +44,9 @@ function visible({ who }: Context) {
     .selectAll("d")
     .select([
       sql<number>`(select greatest(0, head_position - d.position)::int from kernel.log_state)`.as("lag"),
-      sql<number>`(select count(*)::int from notifications.durable_parked p where p.durable_id = d.id)`.as("parked_count"),
+      sql<number>`(select count(*)::int from notifications.durable_parked p where p.durable_id = d.id)`.as(
+        "parked_count",
+      ),
     ]);
 }
 
@@ -73,7 +75,13 @@ export function listDurables(ctx: Context, input: Page & { principal?: string[];
   if (input.principal) from = from.where("d.principal_id", "in", input.principal);
   if (input.name) from = from.where("d.name", "in", input.name);
   const sorts = { createdAt: sql.ref("d.created_at"), name: sql.ref("d.name") };
-  return readPage(ctx, input, { from, sorts, by: "createdAt", id: sql.ref("d.id"), item: (row: Full) => durableOf(row) });
+  return readPage(ctx, input, {
+    from,
+    sorts,
+    by: "createdAt",
+    id: sql.ref("d.id"),
+    item: (row: Full) => durableOf(row),
+  });
 }
 
 async function find(ctx: Context, id: string, change = false): Promise<Full> {
@@ -90,7 +98,10 @@ export async function getDurable(ctx: Context, id: string) {
 async function findFree(ctx: Context, id: string): Promise<Full> {
   const row = await find(ctx, id, true);
   if (row.session_id !== null)
-    throw refuse(durableInUse, { detail: "End the session first, or unsubscribe.", members: { sessionId: row.session_id } });
+    throw refuse(durableInUse, {
+      detail: "End the session first, or unsubscribe.",
+      members: { sessionId: row.session_id },
+    });
   return row;
 }
 
@@ -125,17 +136,28 @@ export function readParked(ctx: Context, input: Page, from: RawBuilder<unknown>)
     sorts: { sequence: sql.ref("x.position") },
     by: "sequence",
     id: sql.ref("x.id"),
-    item: (row: ParkedRow) => ({ id: row.id, type: row.type, subject: row.subject, time: row.occurred_at.toISOString() }),
+    item: (row: ParkedRow) => ({
+      id: row.id,
+      type: row.type,
+      subject: row.subject,
+      time: row.occurred_at.toISOString(),
+    }),
   });
 }
 
 /** The positions of events by their ids; null: no ids, so all. */
 export function positionsOf(events: readonly string[] | undefined): RawBuilder<unknown> {
-  return events === undefined ? sql`true` : sql`p.position in (select position from kernel.event where id = any(${[...events]}))`;
+  return events === undefined
+    ? sql`true`
+    : sql`p.position in (select position from kernel.event where id = any(${[...events]}))`;
 }
 
 /** Winds the durable back to before the first of them; what was settled in between stays so. */
-export async function unparkDurable(ctx: Context, id: string, events: string[] | undefined): Promise<{ count: number }> {
+export async function unparkDurable(
+  ctx: Context,
+  id: string,
+  events: string[] | undefined,
+): Promise<{ count: number }> {
   const row = await findFree(ctx, id);
   const taken = await ctx.db.rows(
     query<{ position: number }>(
@@ -149,7 +171,9 @@ export async function unparkDurable(ctx: Context, id: string, events: string[] |
   if (row.position - position <= mostBetween) for (let at = position + 1; at <= row.position; at++) settled.add(at);
   const settledAbove = [...settled].filter((at) => !again.has(at)).sort((a, b) => a - b);
   await ctx.db.run(
-    query(sql`update notifications.durable set position = ${position}, settled_above = ${settledAbove}::bigint[] where id = ${id}`),
+    query(
+      sql`update notifications.durable set position = ${position}, settled_above = ${settledAbove}::bigint[] where id = ${id}`,
+    ),
   );
   record(ctx, row, "unparked");
   return { count: taken.length };

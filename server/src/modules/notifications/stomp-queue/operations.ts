@@ -95,7 +95,10 @@ function checkTypes(ctx: Context, types: readonly string[]): void {
       return [];
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      return (error.refusal.errors ?? []).map(({ parameter: _, ...fault }) => ({ ...fault, pointer: `/types/${index}` }));
+      return (error.refusal.errors ?? []).map(({ parameter: _, ...fault }) => ({
+        ...fault,
+        pointer: `/types/${index}`,
+      }));
     }
   });
   if (faults.length > 0) throw invalid(faults);

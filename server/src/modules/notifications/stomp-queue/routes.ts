@@ -35,7 +35,8 @@ export const stompQueueRoutes = [
     versions: "v1+",
     id: "createQueue",
     summary: "Make a queue",
-    description: "Its consumers subscribe to `/queue/{name}` over STOMP and share its events: each goes to one of them.",
+    description:
+      "Its consumers subscribe to `/queue/{name}` over STOMP and share its events: each goes to one of them.",
     permission: "notification.manage",
     emits: [queueCreated],
     body: NewStompQueue,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { test } from "node:test";
 import { Client } from "@stomp/stompjs";
 import { WebSocket } from "ws";
@@ -46,13 +46,18 @@ test("ST-11. a transaction is sent whole or not at all, and a body of any octets
   sender.send("BEGIN\ntransaction:v\n\n\0");
   send("nor this", "transaction:v\n");
   const octets = Buffer.from(Array.from({ length: 256 }, (_, value) => value));
-  sender.send(Buffer.concat([Buffer.from("SEND\ndestination:/topic/room\ncontent-length:256\n\n"), octets, Buffer.from("\0")]));
+  sender.send(
+    Buffer.concat([Buffer.from("SEND\ndestination:/topic/room\ncontent-length:256\n\n"), octets, Buffer.from("\0")]),
+  );
   await eventually(() => hearer.messages().length === 4);
   sender.cut();
   const bodies = hearer.messages().map(({ body }) => body);
   assert.deepEqual(bodies.slice(0, 3).map(String), ["one", "two", "three"]);
   assert.ok(octets.equals(bodies[3]!));
-  assert.deepEqual(hearer.messages().map(({ isBinary }) => isBinary), [false, false, false, true]);
+  assert.deepEqual(
+    hearer.messages().map(({ isBinary }) => isBinary),
+    [false, false, false, true],
+  );
   hearer.cut();
 });
 
@@ -96,7 +101,10 @@ test("a login of the settings needs no permission, stays in a space of its own, 
   await member.receipt("r");
   guest.send("SEND\ndestination:/topic/room\n\nhello\0");
   await guest.next("MESSAGE");
-  assert.deepEqual(guest.messages().map(({ body }) => body.toString()), ["hello"]);
+  assert.deepEqual(
+    guest.messages().map(({ body }) => body.toString()),
+    ["hello"],
+  );
   guest.send("SUBSCRIBE\nid:e\ndestination:/topic/event\n\n\0");
   assert.equal(await guest.fault(), "destination_not_available 1008");
   const wrong = await openClient(url, { path: "/ws" });
@@ -107,7 +115,10 @@ test("a login of the settings needs no permission, stays in a space of its own, 
 
 test("production refuses the chat profile", () => {
   const environment = { DEMARC_ENV: "production", DEMARC_STOMP_PROFILE: "chat" };
-  assert.throws(() => readConfig(environment), (error) => error instanceof ConfigError && /chat is not for production/.test(error.message));
+  assert.throws(
+    () => readConfig(environment),
+    (error) => error instanceof ConfigError && /chat is not for production/.test(error.message),
+  );
 });
 
 const makeQueue = async () => {
@@ -121,7 +132,8 @@ test("@stomp/stompjs, unmodified: events with receipts, acknowledgement and DISC
   let subscribed = false;
   let disconnected = false;
   const client = new Client({
-    webSocketFactory: () => new WebSocket(`${url.replace(/^http/, "ws")}/v1/stomp`, ["v12.stomp", "v11.stomp"]) as never,
+    webSocketFactory: () =>
+      new WebSocket(`${url.replace(/^http/, "ws")}/v1/stomp`, ["v12.stomp", "v11.stomp"]) as never,
     connectHeaders: { Authorization: `Bearer ${key}` },
     reconnectDelay: 0,
     onConnect() {
@@ -129,7 +141,11 @@ test("@stomp/stompjs, unmodified: events with receipts, acknowledgement and DISC
         subscribed = true;
       });
       const headers = { ack: "client-individual", receipt: "s", durable: "stompjs" };
-      client.subscribe("/topic/event", (m) => got.push({ subject: JSON.parse(m.body).subject, ack: () => m.ack() }), headers);
+      client.subscribe(
+        "/topic/event",
+        (m) => got.push({ subject: JSON.parse(m.body).subject, ack: () => m.ack() }),
+        headers,
+      );
     },
     onDisconnect() {
       disconnected = true;
@@ -173,12 +189,15 @@ test("stompit, unmodified, over TCP: connects, hears, acknowledges and leaves", 
     ),
   );
   const subjects: string[] = [];
-  client.subscribe({ destination: "/topic/event", ack: "client-individual", from: "start" }, (_error: unknown, message: any) => {
-    message.readString("utf-8", (_failed: unknown, text: string) => {
-      subjects.push(JSON.parse(text).subject);
-      client.ack(message);
-    });
-  });
+  client.subscribe(
+    { destination: "/topic/event", ack: "client-individual", from: "start" },
+    (_error: unknown, message: any) => {
+      message.readString("utf-8", (_failed: unknown, text: string) => {
+        subjects.push(JSON.parse(text).subject);
+        client.ack(message);
+      });
+    },
+  );
   const id = await makeQueue();
   await eventually(() => subjects.includes(id));
   await new Promise<void>((resolve) => client.disconnect(() => resolve()));

@@ -120,7 +120,12 @@ export async function storeProgress(
     );
 }
 
-export async function letGoDurables(tx: Transaction, sessionId: string, only: string[] | null, now: Date): Promise<void> {
+export async function letGoDurables(
+  tx: Transaction,
+  sessionId: string,
+  only: string[] | null,
+  now: Date,
+): Promise<void> {
   await tx.run(
     query(sql`update notifications.durable set session_id = null, last_used_at = ${now}
       where session_id = ${sessionId} ${only === null ? sql`` : sql`and id = any(${only})`}`),

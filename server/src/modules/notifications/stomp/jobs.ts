@@ -37,12 +37,23 @@ export const stompJobs: readonly JobKind[] = [
         if (!tenant) continue;
         await inTransaction(kernel, systemCaller(kernel, tenant, "expire_durables"), async (ctx) => {
           const statement = expires
-            ? sql<{ name: string }>`delete from notifications.durable where id = ${id} and session_id is null returning name`
-            : sql<{ name: string }>`update notifications.durable set warned_at = ${now} where id = ${id} and session_id is null returning name`;
+            ? sql<{
+                name: string;
+              }>`delete from notifications.durable where id = ${id} and session_id is null returning name`
+            : sql<{
+                name: string;
+              }>`update notifications.durable set warned_at = ${now} where id = ${id} and session_id is null returning name`;
           const row = await ctx.db.first(query(statement));
           if (!row) return;
           const kind = expires ? durableExpired : durableWarned;
-          ctx.emit(kind, { tenantId, subject: id, path: `/stomp-durable/${id}`, resource: null, previous: null, changed: [] });
+          ctx.emit(kind, {
+            tenantId,
+            subject: id,
+            path: `/stomp-durable/${id}`,
+            resource: null,
+            previous: null,
+            changed: [],
+          });
           if (!expires) return;
           const item = { kind: "stompDurable", id, name: row.name };
           ctx.audit({ tenantId, type: "stompDurable", action: "expired", item, changes: [] });

@@ -6,7 +6,8 @@ import type { Delivery, Notice } from "../../../stomp/contract.ts";
 import { share } from "../../../stomp/frame.ts";
 
 const texts: Record<Notice, string> = {
-  "token.expiring": "The credential ends within a minute. Fetch another, connect again, and go on by cursor or durable.",
+  "token.expiring":
+    "The credential ends within a minute. Fetch another, connect again, and go on by cursor or durable.",
   "version.deprecated": "This version of the API is deprecated.",
 };
 

@@ -43,7 +43,8 @@ export function versionOf(kernel: Kernel, label: string | null, connection: stri
   if (label === null) return connection;
   const resolved = kernel.versions.resolve(label);
   const { status, sunsetAt } = resolved?.version ?? {};
-  if (!resolved || status === "retired" || (sunsetAt && kernel.now() >= new Date(sunsetAt))) throw new Over(notAvailable);
+  if (!resolved || status === "retired" || (sunsetAt && kernel.now() >= new Date(sunsetAt)))
+    throw new Over(notAvailable);
   return resolved.version.label;
 }
 

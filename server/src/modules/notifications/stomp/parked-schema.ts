@@ -14,7 +14,9 @@ export const ParkedEvent = object(
 
 export const Unpark = object(
   {
-    events: Type.Optional(Type.Array(id("evt"), { minItems: 1, maxItems: 1_000, description: "Ids of parked events." })),
+    events: Type.Optional(
+      Type.Array(id("evt"), { minItems: 1, maxItems: 1_000, description: "Ids of parked events." }),
+    ),
     all: Type.Optional(Type.Literal(true, { description: "Instead of `events`: all of them." })),
   },
   { minProperties: 1, maxProperties: 1 },

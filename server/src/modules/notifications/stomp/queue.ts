@@ -33,7 +33,9 @@ export async function findQueue(kernel: Kernel, who: Principal, name: string): P
         sql`select id, types, include_below from notifications.queue where tenant_id = ${who.acting.id} and name = ${name}`,
       ),
     );
-  return row && { id: row.id, tenantId: who.acting.id, kinds: kindsOf(kernel, row.types), includeBelow: row.include_below };
+  return (
+    row && { id: row.id, tenantId: who.acting.id, kinds: kindsOf(kernel, row.types), includeBelow: row.include_below }
+  );
 }
 
 /** The queue as it is now; undefined: it was removed. */
@@ -275,16 +277,16 @@ export async function settleItems(
   if (outcome === "done") await tx.run(query(sql`delete from notifications.queue_item where ${items}`));
   else
     await tx.run(
-      query(sql`update notifications.queue_item set state = ${outcome}, session_id = null, refused_by = ${sessionId} where ${items}`),
+      query(
+        sql`update notifications.queue_item set state = ${outcome}, session_id = null, refused_by = ${sessionId} where ${items}`,
+      ),
     );
   if (outcome === "ready") await tellProcesses(tx, { kind: "ready", queueId });
 }
 
 export async function addConsumer(kernel: Kernel, found: QueueFound, sessionId: string, key: number): Promise<void> {
-  await kernel.db
-    .in(found.tenantId)
-    .run(
-      query(sql`insert into notifications.queue_consumer (tenant_id, queue_id, session_id, subscription)
+  await kernel.db.in(found.tenantId).run(
+    query(sql`insert into notifications.queue_consumer (tenant_id, queue_id, session_id, subscription)
         values (${found.tenantId}, ${found.id}, ${sessionId}, ${key})`),
-    );
+  );
 }

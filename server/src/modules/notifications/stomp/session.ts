@@ -13,7 +13,15 @@ import type { Chat, ChatSpace } from "./chat.ts";
 import { holdDurable, letGoDurables, storeProgress } from "./durable.ts";
 import { noticeOf } from "./notice.ts";
 import { beginningOf, type Hearing, operationHearing, refusalOf, topicHearing, versionOf } from "./opening.ts";
-import { addConsumer, findQueue, mayConsume, type QueueFound, type Queues, releaseItems, settleItems } from "./queue.ts";
+import {
+  addConsumer,
+  findQueue,
+  mayConsume,
+  type QueueFound,
+  type Queues,
+  releaseItems,
+  settleItems,
+} from "./queue.ts";
 import { enterSession, leaveSession } from "./registry.ts";
 import type { Render } from "./render.ts";
 import { type Bearing, maySubscribe, Over, readerOf, standingOf } from "./standing.ts";
@@ -300,7 +308,8 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     const durables = left.flatMap(({ durableId }) => durableId ?? []);
     for (const { queue } of left) {
       const stillUsed = queue && [...held.values()].some((other) => other.queue?.id === queue.id);
-      if (queue && !stillUsed) await kernel.db.transaction(queue.tenantId, (tx) => releaseItems(tx, queue.id, sessionId));
+      if (queue && !stillUsed)
+        await kernel.db.transaction(queue.tenantId, (tx) => releaseItems(tx, queue.id, sessionId));
     }
     if (durables.length > 0)
       await kernel.db.transaction(who!.tenant.id, (tx) => letGoDurables(tx, sessionId, durables, kernel.now()));

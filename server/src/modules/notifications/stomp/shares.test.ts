@@ -68,7 +68,8 @@ test("ST-10. a queue gives each event to one consumer; what one refuses or loses
   assert.equal(made201.status, 201);
   const queue = made201.body;
   const [one, two] = [await connectClient(url, await freshKey()), await connectClient(url, await freshKey())];
-  for (const client of [one, two]) await subscribe(client, "q", "/queue/work", "ack:client-individual\nprefetch-count:20\n");
+  for (const client of [one, two])
+    await subscribe(client, "q", "/queue/work", "ack:client-individual\nprefetch-count:20\n");
   const acked = new Set<string>();
   const acknowledge = (client: StompClient) => {
     for (const message of client.messages()) {
@@ -117,7 +118,11 @@ test("ST-10. a queue gives each event to one consumer; what one refuses or loses
     return page.body.items.length === 1 && page.body.items;
   });
   assert.equal(parked[0].subject, bad);
-  const unparked = await server.post(`/v1/stomp-queue/${queue.id}/unpark`, { events: [parked[0].id] }, { key: manager });
+  const unparked = await server.post(
+    `/v1/stomp-queue/${queue.id}/unpark`,
+    { events: [parked[0].id] },
+    { key: manager },
+  );
   assert.deepEqual(unparked.body, { count: 1 });
   const again = await eventually(() => one.messages()[count + 10]);
   settle(one, "ACK", ackOf(again));
@@ -223,7 +228,10 @@ test("a durable parks what is refused for good, and delivers it again once it is
   await client.receipt(ackOf(client.messages()[1]!));
   const [{ id }] = (await server.get("/v1/stomp-durable?name=parks", { key })).body.items;
   const { items } = (await server.get(`/v1/stomp-durable/${id}/parked`, { key })).body;
-  assert.deepEqual(items.map((item: { subject: string }) => item.subject), [bad]);
+  assert.deepEqual(
+    items.map((item: { subject: string }) => item.subject),
+    [bad],
+  );
   assert.equal((await server.post(`/v1/stomp-durable/${id}/unpark`, { all: true }, { key })).status, 409);
   client.send("DISCONNECT\nreceipt:d\n\n\0");
   await client.receipt("d");
@@ -274,7 +282,9 @@ test("ST-19. an operation's news reach the sessions of who started it, and nobod
   const [own, stranger] = [await freshKey(), await freshKey()];
   const clients = [await connectClient(url, own), await connectClient(url, own), await connectClient(url, stranger)];
   for (const client of clients) await subscribe(client, "o", "/user/queue/operation");
-  const [{ key_id: ownerId }] = await server.sql("select key_id from access.key_secret where hint = $1", [own.slice(0, 14)]);
+  const [{ key_id: ownerId }] = await server.sql("select key_id from access.key_secret where hint = $1", [
+    own.slice(0, 14),
+  ]);
   const { operationEvents } = await import("../../../kernel/operations.ts");
   const at = server.clock.now().toISOString();
   const operation = {
@@ -297,7 +307,8 @@ test("ST-19. an operation's news reach the sessions of who started it, and nobod
     const place = { tenantId: tenant, subject: operation.id, path: `/operation/${operation.id}`, ownerId };
     ctx.emit(operationEvents.succeeded, { ...place, resource: operation, previous: null, changed: [] });
   });
-  for (const client of clients.slice(0, 2)) assert.equal((await client.next("MESSAGE")).headers["event-type"], "demarc.notifications.operation.succeeded");
+  for (const client of clients.slice(0, 2))
+    assert.equal((await client.next("MESSAGE")).headers["event-type"], "demarc.notifications.operation.succeeded");
   assert.equal(clients[2]!.messages().length, 0);
   for (const client of clients) client.cut();
 });

@@ -131,7 +131,10 @@ test("ST-4. every bad credential is refused in the same octets, and neither log 
   }
   assert.equal(new Set(lines).size, 1);
   for (const name of ["access_token", "token", "passcode", "Authorization"]) {
-    const refused = await refusedHandshake(url, { path: `/v1/stomp?${name}=secret-value`, headers: { "x-api-key": key } });
+    const refused = await refusedHandshake(url, {
+      path: `/v1/stomp?${name}=secret-value`,
+      headers: { "x-api-key": key },
+    });
     assert.equal(refused.status, 401);
   }
   await server.kernel.activity.flush();
@@ -206,7 +209,13 @@ test("ST-8. a SUBSCRIBE that lacks or bends something faults with its receipt an
   assert.equal(await faultOf("id:open\ndestination:/topic/event"), "subscription_open 1002");
   assert.equal(await faultOf("id:x\ndestination:/topic/event\nselector:a = 1"), "header_invalid 1002");
   assert.equal(await faultOf("id:x\ndestination:/topic/event\ntypes:demarc.nothing.*"), "header_invalid 1002");
-  const never = ["/topic/event/nothing", "/topic/nothing", "/topic/v9/event", "/queue/nobody", "/topic/event/directory.user"];
+  const never = [
+    "/topic/event/nothing",
+    "/topic/nothing",
+    "/topic/v9/event",
+    "/queue/nobody",
+    "/topic/event/directory.user",
+  ];
   for (const destination of never)
     assert.equal(await faultOf(`id:x\ndestination:${destination}`), "destination_not_available 1008", destination);
   assert.equal(await faultOf("id:x\ndestination:/topic/event\ntenant:elsewhere"), "destination_not_available 1008");
@@ -263,9 +272,10 @@ test("ST-15. a right that is taken away ends what needs it; a revoked key and an
   await makeThing();
   assert.equal(await narrow.fault(), "destination_not_available 1008");
   assert.equal(wide.messages().length, 0);
-  await server.sql("update access.key set enabled = false where id = (select key_id from access.key_secret where hint = $1)", [
-    key.slice(0, 14),
-  ]);
+  await server.sql(
+    "update access.key set enabled = false where id = (select key_id from access.key_secret where hint = $1)",
+    [key.slice(0, 14)],
+  );
   const began = performance.now();
   await server.kernel.forget();
   assert.equal(await wide.fault(), "session_ended 1008");
@@ -286,8 +296,7 @@ test("ST-18. from the start of the log while it grows: everything once and in or
   const key = await server.key(own, holds);
   const things: string[] = [];
   const make = async (count: number) => {
-    for (let n = 0; n < count; n++)
-      things.push((await server.post("/v1/thing", { name: `n ${n}` }, { key })).body.id);
+    for (let n = 0; n < count; n++) things.push((await server.post("/v1/thing", { name: `n ${n}` }, { key })).body.id);
   };
   await make(250);
   const client = await connectClient(url, key);
@@ -309,9 +318,10 @@ test("ST-18. from the start of the log while it grows: everything once and in or
   const wrong = await connectClient(url, key);
   wrong.send("SUBSCRIBE\nid:a\ndestination:/topic/event\nlast-event-id:nonsense\n\n\0");
   assert.equal(await wrong.fault(), "cursor_unknown 1008");
-  await server.sql("update kernel.log_state set oldest_position = (select position + 5 from kernel.event where id = $1)", [
-    tenth!.headers["event-id"],
-  ]);
+  await server.sql(
+    "update kernel.log_state set oldest_position = (select position + 5 from kernel.event where id = $1)",
+    [tenth!.headers["event-id"]],
+  );
   const old = await connectClient(url, key);
   old.send(`SUBSCRIBE\nid:a\ndestination:/topic/event\nlast-event-id:${receipt.headers.cursor}\n\n\0`);
   assert.equal(await old.fault(), "position_expired 1008");
@@ -334,7 +344,11 @@ test("ST-19. an event of one process reaches a subscriber of the other, and a se
   assert.equal(await client.fault(), "no ERROR, 1001");
   await closing;
   assert.ok(performance.now() - began < 10_000);
-  assert.equal((await server.sql("select from notifications.stomp_session where process_id = $1", [other.kernel.processes.id])).length, 0);
+  assert.equal(
+    (await server.sql("select from notifications.stomp_session where process_id = $1", [other.kernel.processes.id]))
+      .length,
+    0,
+  );
 });
 
 test("a principal has as many sessions as it may have, and one more when one has gone", async () => {

@@ -144,7 +144,8 @@ export function followLog(parts: TailParts): Feed {
       wanted = count;
       start();
     },
-    again: (positions) => void repeat(positions).catch(async (error) => {
+    again: (positions) =>
+      void repeat(positions).catch(async (error) => {
         await parts.failed(error);
         if (isLive()) feed.again(positions);
       }),
