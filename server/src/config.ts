@@ -121,6 +121,12 @@ export const settings = {
     "an origin",
   ),
   DEMARC_STOMP_TCP_PORT: integer("Port of STOMP over TCP, on loopback only; 0: none.", 0, 0, 65_535),
+  DEMARC_STOMP_SESSIONS: list(
+    "STOMP sessions at most: of a principal, of a tenant, of a server.",
+    (part) => /^[1-9]\d{0,5}$/.test(part),
+    "a number from 1",
+    "20,200,10000",
+  ),
   DEMARC_STOMP_PROFILE: choice(
     "`chat` lets clients SEND to each other, for trying client libraries; refused in production.",
     ["events", "chat"],
@@ -198,6 +204,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
 function stompFaults(config: Config): string[] {
   const faults: string[] = [];
   if (config.STOMP_HEART_BEAT?.length !== 2) faults.push("DEMARC_STOMP_HEART_BEAT must be two numbers");
+  if (config.STOMP_SESSIONS?.length !== 3) faults.push("DEMARC_STOMP_SESSIONS must be three numbers");
   if (config.STOMP_PROFILE === "chat" && config.ENV === "production")
     faults.push("DEMARC_STOMP_PROFILE chat is not for production");
   if (config.STOMP_CHAT_PATH && !/^(?:\/[A-Za-z0-9._-]+)+$/.test(config.STOMP_CHAT_PATH))

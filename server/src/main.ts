@@ -37,6 +37,7 @@ function settingsOf(config: Config, port: number): Settings {
 
 function stompSettingsOf(config: Config): Settings["stomp"] {
   const [sendMs, expectMs] = config.STOMP_HEART_BEAT.map(Number);
+  const [principal, tenant, ofProcess] = config.STOMP_SESSIONS.map(Number);
   const logins = config.STOMP_CHAT_LOGINS.map((pair): [string, string] => {
     const colon = pair.indexOf(":");
     return [pair.slice(0, colon), pair.slice(colon + 1)];
@@ -48,7 +49,7 @@ function stompSettingsOf(config: Config): Settings["stomp"] {
     maxDeliveries: config.STOMP_MAX_DELIVERIES,
     origins: config.STOMP_ORIGINS,
     tcpPort: config.STOMP_TCP_PORT,
-    sessions: { principal: 20, tenant: 200, process: 10_000 },
+    sessions: { principal: principal!, tenant: tenant!, process: ofProcess! },
     chat:
       config.STOMP_PROFILE === "chat"
         ? { patterns: config.STOMP_CHAT_PATTERNS, logins: new Map(logins), path: config.STOMP_CHAT_PATH || null }

@@ -12,8 +12,8 @@ import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
 import { readMail } from "./mailbox.ts";
 import { startReceiver } from "./receiver.ts";
-import { makeUser, userTokens } from "./tokens.ts";
 import { connectClient, subscribe } from "./stomp-client.ts";
+import { makeUser, userTokens } from "./tokens.ts";
 import { createVisitor, logIn } from "./visitor.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
 

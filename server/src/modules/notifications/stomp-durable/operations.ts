@@ -4,7 +4,7 @@ import type { Context } from "#kernel/contract";
 import { query, tables } from "#kernel/db";
 import { event } from "#kernel/events";
 import { readPage } from "#kernel/page";
-import { notFound, problem, refuse } from "#kernel/problem";
+import { invalid, notFound, problem, refuse } from "#kernel/problem";
 import { inReach } from "#kernel/wall";
 import { StompDurable } from "./schema.ts";
 
@@ -145,23 +145,27 @@ export function readParked(ctx: Context, input: Page, from: RawBuilder<unknown>)
   });
 }
 
-/** The positions of events by their ids; null: no ids, so all. */
-export function positionsOf(events: readonly string[] | undefined): RawBuilder<unknown> {
+export type Chosen = { events?: string[]; all?: true };
+
+/** Which parked events are meant: those of some ids, or all. */
+export function positionsOf({ events, all }: Chosen): RawBuilder<unknown> {
+  if ((events === undefined) === (all === undefined)) {
+    const message = "Give `events`, or `all`, and not both.";
+    throw invalid([{ pointer: "", rule: "one_of", message }]);
+  }
   return events === undefined
     ? sql`true`
     : sql`p.position in (select position from kernel.event where id = any(${[...events]}))`;
 }
 
 /** Winds the durable back to before the first of them; what was settled in between stays so. */
-export async function unparkDurable(
-  ctx: Context,
-  id: string,
-  events: string[] | undefined,
-): Promise<{ count: number }> {
+export async function unparkDurable(ctx: Context, id: string, chosen: Chosen): Promise<{ count: number }> {
+  await find(ctx, id);
+  const parked = positionsOf(chosen);
   const row = await findFree(ctx, id);
   const taken = await ctx.db.rows(
     query<{ position: number }>(
-      sql`delete from notifications.durable_parked p where p.durable_id = ${id} and ${positionsOf(events)} returning position::float8 as position`,
+      sql`delete from notifications.durable_parked p where p.durable_id = ${id} and ${parked} returning position::float8 as position`,
     ),
   );
   if (taken.length === 0) return { count: 0 };

@@ -74,6 +74,6 @@ export const stompDurableRoutes = [
     body: Unpark,
     replies: { 200: Unparked },
     problems: [durableInUse],
-    run: (ctx, { params, body }) => unparkDurable(ctx, params.id, body.events),
+    run: (ctx, { params, body }) => unparkDurable(ctx, params.id, body),
   }),
 ];

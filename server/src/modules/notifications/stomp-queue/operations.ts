@@ -15,7 +15,7 @@ import { instant } from "#kernel/schema";
 import { faultsOf } from "#kernel/validate";
 import { inReach } from "#kernel/wall";
 import { tellProcesses } from "../stomp/channel.ts";
-import { positionsOf, readParked } from "../stomp-durable/operations.ts";
+import { type Chosen, positionsOf, readParked } from "../stomp-durable/operations.ts";
 import { type NewStompQueue, StompQueue, type StompQueueChange } from "./schema.ts";
 
 export const queueNameTaken = problem("queue_name_taken", 409, "A queue of this name exists in the tenant.");
@@ -114,9 +114,14 @@ async function beginningOf(ctx: Context, from = "now"): Promise<number> {
   throw invalid([{ pointer: "/from", rule: "format", message }]);
 }
 
+/** The place is found outside the transaction: two connections for one call would starve the others. */
 export async function createQueue(ctx: Context, input: Static<typeof NewStompQueue>) {
   checkTypes(ctx, input.types);
   const position = await beginningOf(ctx, input.from);
+  return ctx.transaction((inner) => insertQueue(inner, input, position));
+}
+
+async function insertQueue(ctx: Context, input: Static<typeof NewStompQueue>, position: number) {
   const tenantId = ctx.who.acting.id;
   const id = newId("que", ctx.now.getTime());
   const { name, types, includeBelow = false } = input;
@@ -185,11 +190,11 @@ export async function listQueueParked(ctx: Context, id: string, input: Page) {
   return readParked(ctx, input, sql`notifications.queue_item p where p.queue_id = ${id} and p.state = 'parked'`);
 }
 
-export async function unparkQueue(ctx: Context, id: string, events: string[] | undefined): Promise<{ count: number }> {
+export async function unparkQueue(ctx: Context, id: string, chosen: Chosen): Promise<{ count: number }> {
   const row = await find(ctx, id, "notification.manage", true);
   const count = await ctx.db.run(
     query(sql`update notifications.queue_item p set state = 'ready', refused_by = null, deliveries = 0
-      where p.queue_id = ${id} and p.state = 'parked' and ${positionsOf(events)}`),
+      where p.queue_id = ${id} and p.state = 'parked' and ${positionsOf(chosen)}`),
   );
   if (count > 0) {
     await tellProcesses(ctx.db, { kind: "ready", queueId: id });

@@ -38,6 +38,7 @@ export const stompQueueRoutes = [
     description:
       "Its consumers subscribe to `/queue/{name}` over STOMP and share its events: each goes to one of them.",
     permission: "notification.manage",
+    transaction: "own",
     emits: [queueCreated],
     body: NewStompQueue,
     replies: { 201: StompQueue },
@@ -113,6 +114,6 @@ export const stompQueueRoutes = [
     emits: { none: "The events themselves are delivered again." },
     body: Unpark,
     replies: { 200: Unparked },
-    run: (ctx, { params, body }) => unparkQueue(ctx, params.id, body.events),
+    run: (ctx, { params, body }) => unparkQueue(ctx, params.id, body),
   }),
 ];

@@ -39,7 +39,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
   const shared: Shared = {
     kernel,
     render,
-    together: createTogether(),
+    together: createTogether(kernel),
     queues,
     chat: stomp.chat && createChat(stomp.chat),
     members,

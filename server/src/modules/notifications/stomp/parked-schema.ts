@@ -12,14 +12,9 @@ export const ParkedEvent = object(
   { title: "ParkedEvent" },
 );
 
-export const Unpark = object(
-  {
-    events: Type.Optional(
-      Type.Array(id("evt"), { minItems: 1, maxItems: 1_000, description: "Ids of parked events." }),
-    ),
-    all: Type.Optional(Type.Literal(true, { description: "Instead of `events`: all of them." })),
-  },
-  { minProperties: 1, maxProperties: 1 },
-);
+export const Unpark = object({
+  events: Type.Optional(Type.Array(id("evt"), { minItems: 1, maxItems: 1_000, description: "Ids of parked events." })),
+  all: Type.Optional(Type.Literal(true, { description: "Instead of `events`: all of them." })),
+});
 
 export const Unparked = object({ count: Type.Integer({ description: "Events that will be delivered again." }) });

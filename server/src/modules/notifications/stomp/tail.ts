@@ -3,8 +3,9 @@
  * stand at the same place with the same filter read together; rights and events are one state for all of them.
  */
 import { hash } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import type { Place } from "#kernel/event-cursor";
-import { type EventBatch, eventsAt, type LoggedEvent, readEvents } from "#kernel/event-reader";
+import { type EventBatch, eventsAt, type LoggedEvent, placeAfter, readEvents } from "#kernel/event-reader";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
 import type { Delivery } from "../../../stomp/contract.ts";
@@ -27,17 +28,39 @@ export type Feed = {
   stop(): void;
 };
 
-/** Work under way that others may join. */
-export type Together = <T>(key: string, work: () => Promise<T>) => Promise<T>;
+/** Work that several sessions want at the same moment, done once. */
+export type Together = {
+  join<T>(key: string, work: () => Promise<T>): Promise<T>;
+  /** Reads a batch, or takes one that was just read with the rights that still hold. */
+  read(key: string, work: () => Promise<EventBatch>): Promise<EventBatch>;
+};
 
-export function createTogether(): Together {
+/** Sessions that fell behind by a few turns of the event loop need not read again what others just read. */
+const freshMs = 250;
+
+export function createTogether({ processes }: Pick<Kernel, "processes">): Together {
   const running = new Map<string, Promise<unknown>>();
-  return <T>(key: string, work: () => Promise<T>) => {
+  const recent = new LRUCache<string, { batch: EventBatch; generation: number }>({ max: 500, ttl: freshMs });
+  function join<T>(key: string, work: () => Promise<T>): Promise<T> {
     const known = running.get(key);
     if (known) return known as Promise<T>;
     const mine = work().finally(() => running.delete(key));
     running.set(key, mine);
     return mine;
+  }
+  return {
+    join,
+    async read(key, work) {
+      const known = recent.get(key);
+      if (known && processes.isCurrent() && processes.generation() === known.generation) return known.batch;
+      return join(key, async () => {
+        const generation = processes.generation();
+        const batch = await work();
+        // An empty one would be read again and again by those who know that there is news.
+        if (batch.events.length > 0) recent.set(key, { batch, generation });
+        return batch;
+      });
+    },
   };
 }
 
@@ -81,34 +104,38 @@ export function followLog(parts: TailParts): Feed {
   async function run(): Promise<void> {
     while (wanted > 0 && isLive()) {
       await connection.room();
-      const limit = Math.min(wanted, batchSize);
-      const batch = await together(`${group} ${place.epoch} ${place.position} ${limit}`, () =>
-        readEvents(kernel, reader, { place, filter: hearing.filter, limit }),
+      const from = place;
+      const batch = await together.read(`${group} ${from.epoch} ${from.position}`, () =>
+        readEvents(kernel, reader, { place: from, filter: hearing.filter, limit: batchSize }),
       );
       if (!isLive()) return;
       check(batch.who);
-      await deliver(batch);
-      if (!batch.atEnd || !isLive()) continue;
+      const isWhole = await deliver(batch);
+      if (!isWhole || !batch.atEnd || !isLive()) continue;
       const { position } = batch.head;
       // Only aborted with the server: others may be waiting for the same.
-      await together(`${group} news ${position}`, () => events.newsAfter(position, waitMs));
+      await together.join(`${group} news ${position}`, () => events.newsAfter(position, waitMs));
     }
   }
 
-  async function deliver(batch: EventBatch): Promise<void> {
+  /** Gives what there is room for; false: not all of it. */
+  async function deliver(batch: EventBatch): Promise<boolean> {
     const { settledAbove } = parts;
     const open = settledAbove ? batch.events.filter(({ position }) => !settledAbove.has(position)) : batch.events;
-    for (let start = 0; start < open.length; start += sliceSize) {
+    for (let start = 0; start < open.length; ) {
       if (start > 0) await connection.room();
-      if (!isLive()) return;
-      const slice = open.slice(start, start + sliceSize);
+      if (!isLive() || wanted === 0) return false;
+      const slice = open.slice(start, start + Math.min(sliceSize, wanted));
+      start += slice.length;
       wanted -= slice.length;
+      place = placeAfter(batch, slice.at(-1)!);
       connection.give({ kind: "events", subscription: key, batch: slice.map((event) => deliveryOf(batch, event)) });
     }
     const readTo = batch.next.position;
     if (settledAbove && readTo > place.position && isLive())
       connection.give({ kind: "events", subscription: key, batch: [], readTo });
     place = batch.next;
+    return true;
   }
 
   function deliveryOf(batch: Pick<EventBatch, "who" | "head">, event: LoggedEvent): Delivery {
