@@ -17,12 +17,13 @@ import { describeMachine } from "./machine.ts";
 import { measureSealing } from "./sealing.ts";
 import { newWatch, seed } from "./seed.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
+import { measureFanOut } from "./stomp.ts";
 import { measureWebhooks } from "./webhooks.ts";
 
 const { values: options } = parseArgs({ options: { json: { type: "string" }, quick: { type: "boolean" } } });
 const pace = options.quick
-  ? { rounds: 2, seconds: 1, samples: 20, watches: 20_000, bulks: 2, starts: 1 }
-  : { rounds: 5, seconds: 4, samples: 100, watches: 100_000, bulks: 5, starts: 3 };
+  ? { rounds: 2, seconds: 1, samples: 20, watches: 20_000, bulks: 2, starts: 1, subscribers: [100] }
+  : { rounds: 5, seconds: 4, samples: 100, watches: 100_000, bulks: 5, starts: 3, subscribers: [1_000, 5_000] };
 
 function show(title: string, scores: readonly Score[]): void {
   console.log(`\n${title}`);
@@ -67,6 +68,9 @@ try {
   console.table(webhooks);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
+  const fanOut = await measureFanOut(pace.subscribers);
+  console.log("\n(i) fan-out over STOMP: messages a second, latency of one event to all, beside bare ws");
+  console.table(fanOut);
   const starts = await measureStarts(pace.starts);
   console.log("\n(e) starts and idle memory");
   console.table([starts]);
@@ -83,6 +87,7 @@ try {
       sealing,
       grants,
       webhooks,
+      fanOut,
       starts,
     };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);

@@ -106,6 +106,44 @@ export const settings = {
   DEMARC_TENANT_PURGE_DAYS: integer("Days between the deletion of a tenant and its purge.", 30, 0, 90),
   DEMARC_EVENTS_RETENTION_DAYS: integer("Days that the event log is kept.", 30, 1, 400),
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
+  DEMARC_STOMP_LOGIN_SECONDS: integer("Seconds from the WebSocket handshake to CONNECTED.", 10, 1, 300),
+  DEMARC_STOMP_PRE_LOGIN_BYTES: integer("Octets that a client may send before CONNECTED.", 16_384, 1_024, 1_048_576),
+  DEMARC_STOMP_HEART_BEAT: list(
+    "Milliseconds: how often a STOMP session can send, and how often it wants to hear.",
+    (part) => /^\d{1,6}$/.test(part) && (Number(part) === 0 || Number(part) >= 500),
+    "0 or 500 and more milliseconds",
+    "10000,10000",
+  ),
+  DEMARC_STOMP_MAX_DELIVERIES: integer("Deliveries after which a refused event is parked.", 10, 1, 100),
+  DEMARC_STOMP_ORIGINS: list(
+    "Origins whose pages may open STOMP sessions.",
+    (part) => URL.canParse(part) && new URL(part).origin === part,
+    "an origin",
+  ),
+  DEMARC_STOMP_TCP_PORT: integer("Port of STOMP over TCP, on loopback only; 0: none.", 0, 0, 65_535),
+  DEMARC_STOMP_SESSIONS: list(
+    "STOMP sessions at most: of a principal, of a tenant, of a server.",
+    (part) => /^[1-9]\d{0,5}$/.test(part),
+    "a number from 1",
+    "20,200,10000",
+  ),
+  DEMARC_STOMP_PROFILE: choice(
+    "`chat` lets clients SEND to each other, for trying client libraries; refused in production.",
+    ["events", "chat"],
+    "events",
+  ),
+  DEMARC_STOMP_CHAT_PATTERNS: list(
+    "Destinations of the chat profile; `*` is any run of characters.",
+    (part) => /^\/(?:topic|queue)\//.test(part),
+    "a pattern below /topic/ or /queue/",
+    "/topic/*,/queue/*",
+  ),
+  DEMARC_STOMP_CHAT_LOGINS: list(
+    "Logins of the chat profile, as `name:password`.",
+    (part) => /^[^:]+:.+$/.test(part),
+    "name:password",
+  ),
+  DEMARC_STOMP_CHAT_PATH: text("A second address of STOMP over WebSocket in the chat profile, such as `/ws`."),
   DEMARC_REDIS_URL: text("A Redis or Valkey that counts for the limits: redis:// or, over TLS, rediss://."),
   DEMARC_LIMITER: choice(
     "Where limits are counted without Redis. `auto`: in memory while the server is alone on its database, in PostgreSQL while others are there.",
@@ -157,9 +195,21 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   if (SMTP_URL && !environment.DEMARC_MAIL_FROM) faults.push("DEMARC_MAIL_FROM is needed with DEMARC_SMTP_URL");
   if (!/^(?:[^<>@\r\n]+<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)$/.test(MAIL_FROM))
     faults.push(`DEMARC_MAIL_FROM must be an address or \`Name <address>\` (it is ${JSON.stringify(MAIL_FROM)})`);
+  faults.push(...stompFaults(config as Config));
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => `  ${fault}`).join("\n"));
   config.DATA_DIR = resolve(String(config.DATA_DIR));
   return config as Config;
+}
+
+function stompFaults(config: Config): string[] {
+  const faults: string[] = [];
+  if (config.STOMP_HEART_BEAT?.length !== 2) faults.push("DEMARC_STOMP_HEART_BEAT must be two numbers");
+  if (config.STOMP_SESSIONS?.length !== 3) faults.push("DEMARC_STOMP_SESSIONS must be three numbers");
+  if (config.STOMP_PROFILE === "chat" && config.ENV === "production")
+    faults.push("DEMARC_STOMP_PROFILE chat is not for production");
+  if (config.STOMP_CHAT_PATH && !/^(?:\/[A-Za-z0-9._-]+)+$/.test(config.STOMP_CHAT_PATH))
+    faults.push("DEMARC_STOMP_CHAT_PATH must be a path, such as /ws");
+  return faults;
 }
 
 function publicUrlFaults(value: string): string[] {

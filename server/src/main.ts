@@ -30,7 +30,30 @@ function settingsOf(config: Config, port: number): Settings {
     tenantPurgeDays: config.TENANT_PURGE_DAYS,
     eventsDays: config.EVENTS_RETENTION_DAYS,
     requestSeconds: config.REQUEST_SECONDS,
+    stomp: stompSettingsOf(config),
     mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },
+  };
+}
+
+function stompSettingsOf(config: Config): Settings["stomp"] {
+  const [sendMs, expectMs] = config.STOMP_HEART_BEAT.map(Number);
+  const [principal, tenant, ofProcess] = config.STOMP_SESSIONS.map(Number);
+  const logins = config.STOMP_CHAT_LOGINS.map((pair): [string, string] => {
+    const colon = pair.indexOf(":");
+    return [pair.slice(0, colon), pair.slice(colon + 1)];
+  });
+  return {
+    loginSeconds: config.STOMP_LOGIN_SECONDS,
+    preLoginBytes: config.STOMP_PRE_LOGIN_BYTES,
+    heartBeat: [sendMs!, expectMs!],
+    maxDeliveries: config.STOMP_MAX_DELIVERIES,
+    origins: config.STOMP_ORIGINS,
+    tcpPort: config.STOMP_TCP_PORT,
+    sessions: { principal: principal!, tenant: tenant!, process: ofProcess! },
+    chat:
+      config.STOMP_PROFILE === "chat"
+        ? { patterns: config.STOMP_CHAT_PATTERNS, logins: new Map(logins), path: config.STOMP_CHAT_PATH || null }
+        : null,
   };
 }
 

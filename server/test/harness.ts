@@ -72,6 +72,16 @@ export async function startServer(options: Options = {}) {
     tenantPurgeDays: 30,
     eventsDays: 30,
     requestSeconds: 30,
+    stomp: {
+      loginSeconds: 10,
+      preLoginBytes: 16_384,
+      heartBeat: [10_000, 10_000],
+      maxDeliveries: 10,
+      origins: [],
+      tcpPort: 0,
+      sessions: { principal: 20, tenant: 200, process: 10_000 },
+      chat: null,
+    },
     mail: { smtpUrl: null, from: "Demarc <demarc@localhost>" },
     ...options.settings,
   };

@@ -12,6 +12,7 @@ import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
 import { readMail } from "./mailbox.ts";
 import { startReceiver } from "./receiver.ts";
+import { connectClient, subscribe } from "./stomp-client.ts";
 import { makeUser, userTokens } from "./tokens.ts";
 import { createVisitor, logIn } from "./visitor.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
@@ -289,6 +290,29 @@ test("47. what webhooks and their deliveries answer is what the documents say", 
   await patch(path, { status: "disabled" });
   await post(409, `/v1/webhook-delivery/${sent.id}/retry`, undefined);
   await ask(204, "DELETE", path);
+
+test("47. what is kept of STOMP answers as the documents say", async () => {
+  const session = await connectClient(server.url, owner);
+  await subscribe(session, "d", "/topic/event", "ack:client\ndurable:sample\n");
+  const [durable] = (await ask(200, "GET", "/v1/stomp-durable")).body.items;
+  await ask(200, "GET", `/v1/stomp-durable/${durable.id}`);
+  await ask(200, "GET", `/v1/stomp-durable/${durable.id}/parked`);
+  await ask(409, "DELETE", `/v1/stomp-durable/${durable.id}`);
+  await post(409, `/v1/stomp-durable/${durable.id}/unpark`, { all: true });
+  const [{ id }] = (await ask(200, "GET", "/v1/stomp-session")).body.items;
+  await ask(204, "DELETE", `/v1/stomp-session/${id}`);
+  await eventually(
+    async () => (await server.get(`/v1/stomp-durable/${durable.id}`, { key: owner })).body.sessionId === null,
+  );
+  await post(200, `/v1/stomp-durable/${durable.id}/unpark`, { all: true });
+  await ask(204, "DELETE", `/v1/stomp-durable/${durable.id}`);
+  const queue = await post(201, "/v1/stomp-queue", { name: "sample", types: ["demarc.monitoring.*"] });
+  await post(409, "/v1/stomp-queue", { name: "sample", types: ["*"] });
+  await ask(200, "GET", `/v1/stomp-queue/${queue.id}`);
+  await patch(`/v1/stomp-queue/${queue.id}`, { includeBelow: true });
+  await ask(200, "GET", `/v1/stomp-queue/${queue.id}/parked`);
+  await post(200, `/v1/stomp-queue/${queue.id}/unpark`, { all: true });
+  await ask(204, "DELETE", `/v1/stomp-queue/${queue.id}`);
 });
 
 test("47. lists, single reads and what is open to all answer as the documents say, also when nothing has changed", async () => {

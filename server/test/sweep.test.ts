@@ -6,6 +6,7 @@ import type { TSchema } from "typebox";
 import { routeTable } from "../src/kernel/http.ts";
 import { newId } from "../src/kernel/ids.ts";
 import { eventually, startServer } from "./harness.ts";
+import { connectClient, subscribe } from "./stomp-client.ts";
 import { makeUser, userTokens } from "./tokens.ts";
 import { createVisitor, logIn } from "./visitor.ts";
 
@@ -83,6 +84,11 @@ before(async () => {
   samples.set("webhook-delivery", await eventually(async () => (await sent()).body.items[0]?.id));
   const told = () => server.get("/v1/event-log?limit=1", { key: owner });
   samples.set("event-log", await eventually(async () => (await told()).body.items[0]?.id));
+  samples.set("stomp-queue", await made("/v1/stomp-queue", { name: "sample", types: ["*"] }));
+  const session = await connectClient(server.url, owner);
+  samples.set("stomp-session", (await session.next("CONNECTED")).headers.session!);
+  await subscribe(session, "d", "/topic/event", "ack:client\ndurable:sample\n");
+  samples.set("stomp-durable", (await server.get("/v1/stomp-durable", { key: owner })).body.items[0].id);
   samples.set("audit", (await server.get("/v1/audit", { key: owner })).body.items[0].id);
   samples.set(
     "activity",

@@ -17,7 +17,10 @@ export type AuditType =
   | "location"
   | "watch"
   | "operation"
-  | "webhook";
+  | "webhook"
+  | "stompSession"
+  | "stompDurable"
+  | "stompQueue";
 
 /** One field of a change. Secret fields are `***` on both sides before they get here; see `changesOf`. */
 export type AuditField = { field: string; old: unknown; new: unknown };

@@ -133,6 +133,20 @@ export async function findEvent(
   return { who, event: events[0] };
 }
 
+/** Events by their positions, those of them that the caller may see. */
+export async function eventsAt(
+  kernel: LogAccess,
+  reader: Reader,
+  positions: readonly number[],
+  filter: EventFilter,
+): Promise<Pick<EventBatch, "who" | "events" | "head">> {
+  const { who, rows } = await asOneState(kernel, reader, (now) => {
+    return sql`${stateWith} left join lateral (select ${columns} from kernel.event e
+      where e.position = any(${positions}::bigint[]) and ${visibleEvents(now, filter)}) e on true order by e.position`;
+  });
+  return { who, events: rows.filter((row) => row.id !== null), head: placeOfHead(rows[0]!) };
+}
+
 /** Where a reader may begin: the oldest place kept, the newest, just before the events of an instant, after an event. */
 export type Start = { from: "start" | "now" } | { at: Date } | { eventId: string };
 

@@ -20,7 +20,8 @@ export type RefusalReason = "unknown" | "expired" | "revoked" | "disabled" | "ad
 
 /** What a credential turned out to be. A recognised but refused one names its tenant, whose log the call belongs to. */
 export type Verdict =
-  | { ok: true; who: Principal }
+  /** `expiresAtMs`: when the credential ends by itself; Infinity: never. */
+  | { ok: true; who: Principal; expiresAtMs: number }
   | { ok: false; reason: RefusalReason; tenantId: string | null; hint?: string; retryAfterSeconds?: number };
 
 /** What the module that owns credentials and tenants does for the front door. Answers at once when it knows by heart. */
@@ -58,8 +59,25 @@ export type Settings = {
   auditHeadsFile: string;
   eventsDays: number;
   requestSeconds: number;
+  stomp: StompSettings;
   /** Where mail goes out; `smtpUrl` null: nowhere. */
   mail: { smtpUrl: string | null; from: string };
+};
+
+export type StompSettings = {
+  loginSeconds: number;
+  preLoginBytes: number;
+  /** Milliseconds: how often we can send, how often we want to hear. */
+  heartBeat: readonly [number, number];
+  maxDeliveries: number;
+  /** Origins whose pages may open a session, beside our own. */
+  origins: readonly string[];
+  /** 0: none. */
+  tcpPort: number;
+  /** Sessions at most: of a principal, of a tenant, of a process. */
+  sessions: { principal: number; tenant: number; process: number };
+  /** Null: profile `events`, where nobody may SEND. */
+  chat: { patterns: readonly string[]; logins: ReadonlyMap<string, string>; path: string | null } | null;
 };
 
 /** What runs under every module: made once by `app.ts`, handed to the modules' `start`. */

@@ -199,9 +199,10 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       grants: grantsOf(found, card),
       bound: key.bound,
     };
+    const endsAtMs = Math.min(expiresAtMs, found.expiresAt?.getTime() ?? Infinity);
     return {
-      verdict: { ok: true, who },
-      expiresAtMs: Math.min(expiresAtMs, found.expiresAt?.getTime() ?? Infinity),
+      verdict: { ok: true, who, expiresAtMs: endsAtMs },
+      expiresAtMs: endsAtMs,
       addresses: key.allowed_addresses.length > 0 ? key.allowed_addresses : null,
       keyId: key.id,
     };
@@ -243,9 +244,10 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       authTime: found.authTime,
       grants: grantsOf(actor, card),
     };
+    const endsAtMs = Math.min(found.expiresAt.getTime(), actor.expiresAt?.getTime() ?? Infinity);
     return {
-      verdict: { ok: true, who },
-      expiresAtMs: Math.min(found.expiresAt.getTime(), actor.expiresAt?.getTime() ?? Infinity),
+      verdict: { ok: true, who, expiresAtMs: endsAtMs },
+      expiresAtMs: endsAtMs,
       addresses: null,
       keyId: "",
     };

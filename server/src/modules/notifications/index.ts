@@ -9,6 +9,13 @@ import { documentRoutes } from "./document/routes.ts";
 import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
+import { mountStomp } from "./stomp/index.ts";
+import { durableExpired, durableWarned, stompJobs } from "./stomp/jobs.ts";
+import { durableDeleted } from "./stomp-durable/operations.ts";
+import { stompDurableRoutes } from "./stomp-durable/routes.ts";
+import { queueCreated, queueDeleted, queueUpdated } from "./stomp-queue/operations.ts";
+import { stompQueueRoutes } from "./stomp-queue/routes.ts";
+import { stompSessionRoutes } from "./stomp-session/routes.ts";
 import { versionEvents } from "./version/events.ts";
 import { versionRoutes } from "./version/routes.ts";
 import { versionJobs } from "./version/tell.ts";
@@ -32,11 +39,28 @@ export const notifications: Module = {
     ...webhookDeliveryRoutes,
     ...documentRoutes,
     ...versionRoutes,
+    ...stompSessionRoutes,
+    ...stompDurableRoutes,
+    ...stompQueueRoutes,
   ],
-  mount: mountPages,
-  events: [...Object.values(operationEvents), ...webhookEvents, ...deliveryEvents, ...versionEvents],
+  async mount(http, kernel) {
+    await mountPages(http, kernel);
+    await mountStomp(http, kernel);
+  },
+  events: [
+    ...Object.values(operationEvents),
+    ...webhookEvents,
+    ...deliveryEvents,
+    ...versionEvents,
+    durableDeleted,
+    durableWarned,
+    durableExpired,
+    queueCreated,
+    queueUpdated,
+    queueDeleted,
+  ],
   operations: [webhookReplay],
-  jobs: [...webhookJobs, ...versionJobs],
+  jobs: [...webhookJobs, ...versionJobs, ...stompJobs],
   deliveries: [webhookDeliveries],
   sealed: [
     { table: "notifications.webhook", column: "headers_sealed", rowId: "id" },

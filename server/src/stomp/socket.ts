@@ -1,0 +1,265 @@
+/**
+ * The thin shell of a session: octets of a WebSocket or of TCP in and out, the session's one timer, and its wishes handed
+ * on to whoever serves them. Whatever is written in one turn of the event loop leaves in one system call.
+ */
+import type { Socket } from "node:net";
+import type { WebSocket } from "ws";
+import type { Input, Settings, Wish } from "./contract.ts";
+import { refuse } from "./faults.ts";
+import { type Beat, FrameReader, isText, type OutFrame, writeFrame } from "./frame.ts";
+import { type Session, startSession, step, takesFrame } from "./session.ts";
+
+/** Octets that may wait in a socket before a session is given more of the log. */
+const roomBytes = 65_536;
+/** Octets of the client that may wait while its frames take effect. */
+const heldBytes = 65_536;
+const stuckMs = 30_000;
+const pingMs = 30_000;
+const pongMs = 60_000;
+const cutMs = 5_000;
+const checkMs = 5_000;
+
+/** One way to a client. */
+type Line = {
+  socket: Socket;
+  write(bytes: Uint8Array, asText: boolean, written: () => void): void;
+  pause(): void;
+  resume(): void;
+  /** Says goodbye once all is flushed. */
+  close(code: number): void;
+  cut(): void;
+  /** Null where the transport has none. */
+  ping: (() => void) | null;
+};
+
+type Served = Exclude<Wish, { kind: "wakeAt" | "hangUp" }>;
+/** Carries out wishes; called in their order. */
+export type Server = {
+  serve(wish: Served): void;
+  /** The session is over: all that it holds is to be given back. `fault`: why, where it failed. */
+  ended(fault: string | null): void;
+};
+
+export type Connection = {
+  give(input: Input): void;
+  hasRoom(): boolean;
+  /** Resolves when more may be written to the client; at once, as a rule. */
+  room(): Promise<void>;
+  isOpen(): boolean;
+  /** The version of STOMP that CONNECT agreed on. */
+  version(): string | null;
+  /** Since something was heard of the client. */
+  silentMs(): number;
+};
+
+type Parts = {
+  settings: Settings;
+  preLoginBytes: number;
+  serve(connection: Connection): Server;
+  /** An error that nobody expected. */
+  failed(error: unknown): void;
+};
+
+export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Connection {
+  const line: Line = {
+    socket,
+    write: (bytes, asText, written) => ws.send(bytes, { binary: !asText, compress: false }, written),
+    pause: () => ws.pause(),
+    resume: () => ws.resume(),
+    close: (code) => ws.close(code),
+    cut: () => ws.terminate(),
+    ping: () => ws.ping(),
+  };
+  const { connection, receive, gone, answered } = open(line, parts);
+  ws.on("message", (data: Buffer, isBinary: boolean) => receive(data, !isBinary));
+  ws.on("pong", answered);
+  ws.on("close", gone);
+  // What breaks the socket closes it too; a message that is too long is closed with 1009 by ws itself.
+  ws.on("error", () => {});
+  return connection;
+}
+
+export function serveTcp(socket: Socket, parts: Parts): Connection {
+  const line: Line = {
+    socket,
+    write: (bytes, _asText, written) => void socket.write(bytes, written),
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    close: () => void socket.end(),
+    cut: () => void socket.destroy(),
+    ping: null,
+  };
+  const { connection, receive, gone } = open(line, parts);
+  socket.setNoDelay(true);
+  socket.on("data", (data: Buffer) => receive(data, false));
+  socket.on("close", gone);
+  socket.on("end", () => socket.end());
+  socket.on("error", () => {});
+  return connection;
+}
+
+const nowMs = () => performance.now();
+
+function open(line: Line, parts: Parts) {
+  const reader = new FrameReader(parts.preLoginBytes);
+  const began = startSession(parts.settings, nowMs());
+  let state: Session = began.state;
+  let timer: NodeJS.Timeout | undefined;
+  let cutTimer: NodeJS.Timeout | undefined;
+  let asText = false;
+  let first = true;
+  let isClosed = false;
+  let isPaused = false;
+  let isDraining = false;
+  let corked = false;
+  let waiting = 0;
+  let leftAt = nowMs();
+  let heardAt = nowMs();
+  let answeredAt = nowMs();
+  let pingedAt = nowMs();
+  const forRoom: (() => void)[] = [];
+
+  const connection: Connection = {
+    give,
+    hasRoom,
+    room: () => (hasRoom() ? Promise.resolve() : new Promise((resolve) => forRoom.push(resolve))),
+    isOpen: () => state.phase !== "ended",
+    version: () => state.greeting?.version ?? null,
+    silentMs: () => nowMs() - heardAt,
+  };
+  const server = parts.serve(connection);
+
+  function hasRoom(): boolean {
+    return waiting < roomBytes || state.phase === "ended";
+  }
+
+  function makeRoom(): void {
+    if (hasRoom()) for (const resume of forRoom.splice(0)) resume();
+  }
+
+  function write(frame: OutFrame | Beat): void {
+    if (isClosed) return;
+    if (!corked) {
+      corked = true;
+      line.socket.cork();
+      setImmediate(() => {
+        corked = false;
+        line.socket.uncork();
+      });
+    }
+    const bytes = writeFrame(frame, state.version);
+    if (waiting === 0) leftAt = nowMs();
+    waiting += bytes.length;
+    line.write(bytes, asText && isText(frame), () => {
+      waiting -= bytes.length;
+      leftAt = nowMs();
+      if (forRoom.length > 0) makeRoom();
+    });
+  }
+
+  function give(input: Input): void {
+    if (state.phase === "ended") return;
+    try {
+      take(step(state, input, nowMs()));
+      drain();
+    } catch (error) {
+      parts.failed(error);
+      if ((state.phase as string) !== "ended")
+        take(step(state, { kind: "end", refusal: refuse("internal_error") }, nowMs()));
+    }
+  }
+
+  function take(turn: ReturnType<typeof step>): void {
+    state = turn.state;
+    for (const frame of turn.out) write(frame);
+    reader.version = state.version;
+    for (const wish of turn.wishes) {
+      if (wish.kind === "wakeAt") wakeAt(wish.at);
+      else if (wish.kind === "hangUp") hangUp(wish.closeCode, wish.fault);
+      else server.serve(wish);
+    }
+  }
+
+  /** Takes the client's frames one after another; a wish that is answered at once may call this again from within. */
+  function drain(): void {
+    if (isDraining) return;
+    isDraining = true;
+    try {
+      while (takesFrame(state, nowMs())) {
+        const item = reader.next();
+        if (item === null) break;
+        take(step(state, item, nowMs()));
+      }
+    } finally {
+      isDraining = false;
+    }
+    const isFull = reader.heldBytes > heldBytes;
+    if (isFull === isPaused || isClosed) return;
+    isPaused = isFull;
+    if (isFull) line.pause();
+    else line.resume();
+  }
+
+  function wakeAt(at: number): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => give({ kind: "clock" }), Math.min(2 ** 31 - 1, Math.max(0, Math.ceil(at - nowMs()))));
+  }
+
+  function hangUp(code: number | null, fault: string | null): void {
+    clearTimeout(timer);
+    clearInterval(checks);
+    server.ended(fault);
+    makeRoom();
+    if (isClosed) return;
+    // A paused socket would not hear the other side's goodbye.
+    line.resume();
+    if (code !== null) line.close(code);
+    cutTimer = setTimeout(line.cut, cutMs);
+  }
+
+  function receive(bytes: Buffer, isTextMessage: boolean): void {
+    if (state.phase === "ended") return;
+    if (first) {
+      first = false;
+      asText = isTextMessage;
+    }
+    heardAt = nowMs();
+    reader.push(bytes);
+    try {
+      drain();
+    } catch (error) {
+      parts.failed(error);
+      give({ kind: "end", refusal: refuse("internal_error") });
+    }
+  }
+
+  function gone(): void {
+    isClosed = true;
+    clearTimeout(cutTimer);
+    waiting = 0;
+    give({ kind: "gone" });
+    makeRoom();
+  }
+
+  function check(): void {
+    const now = nowMs();
+    if (waiting > 0 && now - leftAt > stuckMs) give({ kind: "end", refusal: refuse("slow_consumer") });
+    if (line.ping === null) return;
+    if (now - Math.max(answeredAt, heardAt) > pongMs && pingedAt > answeredAt) line.cut();
+    else if (now - pingedAt >= pingMs) {
+      pingedAt = now;
+      line.ping();
+    }
+  }
+
+  const checks = setInterval(check, checkMs);
+  take(began);
+  return {
+    connection,
+    receive,
+    gone,
+    answered() {
+      answeredAt = nowMs();
+    },
+  };
+}
