@@ -290,6 +290,7 @@ test("47. what webhooks and their deliveries answer is what the documents say", 
   await patch(path, { status: "disabled" });
   await post(409, `/v1/webhook-delivery/${sent.id}/retry`, undefined);
   await ask(204, "DELETE", path);
+});
 
 test("47. what is kept of STOMP answers as the documents say", async () => {
   const session = await connectClient(server.url, owner);
