@@ -1,5 +1,5 @@
 -- Webhooks (notifications, part C).
-create schema notifications;
+create schema if not exists notifications;
 grant usage on schema notifications to demarc_server, demarc_system;
 
 create table notifications.webhook (
