@@ -100,7 +100,7 @@ test("VE-5. a removed operation, a required parameter, another default and a los
           `query: ${query} limit: { type: "integer", default: 7 } }, required: ["planted"] }`,
         ),
     ),
-    edit("server/src/modules/notifications/document/routes.ts", (text) =>
+    edit("server/src/modules/notifications/version/routes.ts", (text) =>
       text.replace('permission: "open"', 'permission: "any"'),
     ),
   ];
@@ -121,11 +121,11 @@ test("VE-5. a new optional property, path and type of event pass once the file i
     edit("server/src/modules/monitoring/location/schema.ts", (text) =>
       text.replace(/export const NewLocation = object\(\s*\{/, "$& planted: Type.Optional(Type.String()),"),
     ),
-    edit("server/src/modules/notifications/document/routes.ts", (text) =>
+    edit("server/src/modules/notifications/version/routes.ts", (text) =>
       text.replace(
-        "export const documentRoutes = [",
+        "export const versionRoutes = [",
         `$& route({ method: "GET", path: "/openapi-planted", versions: "v1+", id: "listPlanted", summary: "Planted",
-          permission: "any", replies: { 200: object({ planted: Type.String() }) }, run: () => ({ planted: "" }) }),`,
+          permission: "any", replies: { 200: VersionList }, run: () => ({ items: [] }) }),`,
       ),
     ),
     edit("server/src/modules/directory/events.ts", (text) =>
