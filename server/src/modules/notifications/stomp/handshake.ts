@@ -19,6 +19,7 @@ import {
   versionRetired,
   versionUnknown,
 } from "#kernel/problem";
+import { statusAt } from "#kernel/versions";
 import type { Handshake } from "./session.ts";
 import { standingOf } from "./standing.ts";
 
@@ -81,9 +82,9 @@ export async function judgeHandshake(
 export function servedVersion(kernel: Kernel, label: string) {
   const { versions } = kernel;
   const resolved = versions.resolve(label);
-  if (!resolved) throw refuse(versionUnknown, { members: { versions: versions.labels(false) } });
+  if (!resolved) throw refuse(versionUnknown, { members: { versions: versions.labels(false, kernel.now()) } });
   const { version } = resolved;
-  if (version.status === "retired" || (version.sunsetAt && kernel.now() >= new Date(version.sunsetAt)))
+  if (statusAt(version, kernel.now()) === "retired")
     throw refuse(versionRetired, {
       detail: `The version ${label} is no longer served; ${versions.newest.label} is its successor.`,
     });

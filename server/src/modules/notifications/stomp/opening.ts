@@ -10,6 +10,7 @@ import { holds, type Principal } from "#kernel/principal";
 import { Problem } from "#kernel/problem";
 import { instant } from "#kernel/schema";
 import { faultsOf } from "#kernel/validate";
+import { statusAt } from "#kernel/versions";
 import type { Opening } from "../../../stomp/contract.ts";
 import type { Destination } from "../../../stomp/destination.ts";
 import { type FaultCode, faults, type Refusal } from "../../../stomp/faults.ts";
@@ -42,9 +43,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
 export function versionOf(kernel: Kernel, label: string | null, connection: string): string {
   if (label === null) return connection;
   const resolved = kernel.versions.resolve(label);
-  const { status, sunsetAt } = resolved?.version ?? {};
-  if (!resolved || status === "retired" || (sunsetAt && kernel.now() >= new Date(sunsetAt)))
-    throw new Over(notAvailable);
+  if (!resolved || statusAt(resolved.version, kernel.now()) === "retired") throw new Over(notAvailable);
   return resolved.version.label;
 }
 
