@@ -66,6 +66,7 @@ const advice: Record<number, string> = {
   413: "The body is larger than this address takes. Send less at once.",
   415: "Send <code>application/json</code> in UTF-8.",
   422: "An <code>Idempotency-Key</code> stands for one call by one caller. Take a new value for another call.",
+  426: 'Open a WebSocket at this address, and speak STOMP. See <a href="/docs/notifications">news</a>.',
   429: 'Wait as many seconds as <code>Retry-After</code> says, then send the call again. Nothing was done. See <a href="/docs/limits">limits</a>.',
   431: "The header lines of the request are too long together.",
   500: 'The fault is ours. Quote the request id. With an <code>Idempotency-Key</code> the call <a href="/docs/repeatable-calls">can be repeated</a> without doing it twice.',
