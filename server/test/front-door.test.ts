@@ -255,7 +255,7 @@ test("a body that does not arrive in its time ends with 408, and holds nobody el
   );
   let heard = "";
   socket.on("data", (chunk) => (heard += chunk));
-  assert.equal((await slow.get("/v1/ping", { key })).status, 200);
+  assert.equal((await slow.get("/v1/principal/self", { key })).status, 200);
   await new Promise((resolve) => socket.once("close", resolve));
   assert.match(heard, /^HTTP\/1\.1 408 /);
 });
