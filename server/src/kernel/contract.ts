@@ -158,6 +158,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   description?: string;
   /** What the caller must hold somewhere in reach; `any`: a valid credential suffices; `open`: none is asked for. */
   permission: Access;
+  /** With `any`: the scope that a credential needs all the same, as a refusal names it; `*` unless said otherwise. */
+  scope?: Permission;
   query?: Q;
   body?: B;
   /** The operation's rules that need no stored state, for a body that already has faults: all are told at once. */

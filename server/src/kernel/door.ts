@@ -274,9 +274,11 @@ function checkPermission(who: Principal, route: Route): void {
     }
   }
   if (permission === "any" && isWrite(route) && onlyReads(who.scopes)) {
+    const scope = route.scope ?? "*";
     throw refuse(scopeMissing, {
       detail: "The credential's scope covers reads only.",
-      headers: { "www-authenticate": 'Bearer error="insufficient_scope"' },
+      members: { permission: scope },
+      headers: { "www-authenticate": `Bearer error="insufficient_scope", scope="${scope}"` },
     });
   }
   if (who.readOnly && isWrite(route)) throw refuse(keyReadOnly);

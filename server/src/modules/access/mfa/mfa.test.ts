@@ -201,7 +201,7 @@ test("a second factor needs a person, lately logged in, with a credential that i
   const removeOld = await server.call("DELETE", "/v1/mfa/totp", { token: old, body: { code: "123456" } });
   for (const refused of [await begin({ token: old }), confirmOld, removeOld])
     assert.deepEqual([refused.status, refused.body.code], [403, "reauthentication_required"]);
-  const narrow = await begin({ token: await tokenOf(user, { scopes: ["watch.write"] }) });
+  const narrow = await begin({ token: await tokenOf(user, { scopes: ["watch.read"] }) });
   assert.deepEqual([narrow.status, narrow.body.code, narrow.body.permission], [403, "scope_missing", "*"]);
 });
 

@@ -34,6 +34,7 @@ export const sessionRoutes = [
     description:
       "One's own, or with `session.end` somebody else's. Grants without refresh tokens (the console's) end with it; other programs that were let in go on.",
     permission: "any",
+    scope: "session.end",
     replies: { 204: null },
     problems: [permissionMissing],
     emits: [sessionEnded, grantRevoked],
@@ -64,6 +65,7 @@ export const sessionRoutes = [
     description:
       "One's own, or with `session.end` somebody else's. All its tokens are refused from the next call on, and its application asks before it comes back.",
     permission: "any",
+    scope: "session.end",
     replies: { 204: null },
     problems: [permissionMissing],
     emits: [grantRevoked],

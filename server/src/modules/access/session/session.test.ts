@@ -132,7 +132,7 @@ test("a user lists and ends its own grants; every token of an ended one is refus
 test("a token with a narrower scope neither sees nor ends its user's sessions and grants", async () => {
   const ann = await person("ann.narrow");
   const { id } = await session(ann);
-  const { token } = await userTokens(server, acme, ann.id, { scopes: ["watch.write"] });
+  const { token } = await userTokens(server, acme, ann.id, { scopes: ["watch.read"] });
   for (const [method, path, permission] of [
     ["GET", "/v1/session", "session.read"],
     ["GET", "/v1/grant", "session.read"],
