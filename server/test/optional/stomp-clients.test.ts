@@ -94,7 +94,9 @@ connection.disconnect()
 `;
 
 test("python3-stomp, unmodified, hears events over TCP", async () => {
-  const child = spawn("/usr/bin/python3", ["-c", program, String(tcpPort), key], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("/usr/bin/python3", ["-c", program, String(tcpPort), key], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   let printed = "";
   child.stdout.on("data", (text) => {
     printed += text;
