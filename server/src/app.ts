@@ -11,6 +11,7 @@ import { openDatabase } from "./kernel/db.ts";
 import { startDeliveries } from "./kernel/delivery/engine.ts";
 import { createDocuments } from "./kernel/documents.ts";
 import { prepareDrain } from "./kernel/drain.ts";
+import { startListeners } from "./kernel/event-listeners.ts";
 import { startEventLog } from "./kernel/event-log.ts";
 import { buildHttp } from "./kernel/http.ts";
 import { jobsOf } from "./kernel/jobs.ts";
@@ -141,7 +142,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   for (const job of jobsOf(kernel)) if (job.atStart) await job.run(kernel);
   const http = await buildHttp(kernel);
   const drain = prepareDrain(http);
-  const stops: Stop[] = [];
+  const stops: Stop[] = [startListeners(kernel)];
   for (const module of kernel.modules) if (module.start) stops.push(await module.start(kernel));
   return {
     kernel,

@@ -9,6 +9,7 @@ import type { Db } from "./db.ts";
 import type { DeliveryKind } from "./delivery/contract.ts";
 import type { SendOnce } from "./delivery/engine.ts";
 import type { Documents } from "./documents.ts";
+import type { EventListener } from "./event-listeners.ts";
 import type { LogAccess } from "./event-reader.ts";
 import type { EventKind, EventNews } from "./events.ts";
 import type { JobKind } from "./jobs.ts";
@@ -230,6 +231,8 @@ export type Module = {
   about: string;
   routes?: readonly Route[];
   events?: readonly EventKind[];
+  /** Events, of whatever module, that this one answers. */
+  listens?: readonly EventListener[];
   operations?: readonly OperationKind[];
   jobs?: readonly JobKind[];
   /** Every column of this module's tables that holds values of Context.secrets. */

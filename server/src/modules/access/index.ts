@@ -22,6 +22,7 @@ import { keyJobs } from "./key/jobs.ts";
 import { keyRoutes } from "./key/routes.ts";
 import { invitationEvents } from "./link/events.ts";
 import { linkJobs } from "./link/jobs.ts";
+import { welcomes } from "./link/mailbox.ts";
 import { mountLinkPages } from "./link/pages.ts";
 import { linkRoutes } from "./link/routes.ts";
 import { mfaEvents } from "./mfa/events.ts";
@@ -116,6 +117,7 @@ export const access: Module = {
     ...invitationEvents,
     auditHeadSigned,
   ],
+  listens: [welcomes],
   operations: [tenantDeletion],
   jobs: [...signingKeyJobs, ...oauthJobs, ...keyJobs, ...guessJobs, ...linkJobs, ...auditJobs],
   sealed: [

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { event } from "#kernel/events";
 import { eventually, startServer } from "../../../../test/harness.ts";
+import { User } from "../../directory/user/schema.ts";
 import {
   a,
   aAdm,
@@ -15,6 +17,7 @@ import {
   mailbox,
   minutes,
   newcomer,
+  person,
   q,
   qAdm,
   reset,
@@ -23,7 +26,6 @@ import {
   tokenIn,
   types,
 } from "./link.fixture.ts";
-import { welcome } from "./mailbox.ts";
 
 test("1. a tenant made with its administrator: it sets a password by its link, logs in and administers; the trails say who", async () => {
   const body = {
@@ -265,14 +267,44 @@ test("whoever changes where somebody's mail goes must hold what that one holds; 
   assert.equal((await move(chief.id, "chief@elsewhere.example", aAdm.key)).status, 200);
 });
 
-test("a welcome is an invitation by mail, and where none can be sent no reason to fail", async () => {
+const asksForWelcome = event("directory", "user.welcome_requested", {
+  permission: "user.read",
+  summary: "A user is to be invited.",
+  resource: User,
+});
+const askForWelcome = (id: string) =>
+  server.as(a, async (ctx) =>
+    ctx.emit(asksForWelcome, {
+      tenantId: a,
+      subject: id,
+      path: `/user/${id}`,
+      resource: null,
+      previous: null,
+      changed: [],
+    }),
+  );
+
+test("whoever is to be welcomed is mailed an invitation once, by whichever server; who has a password or is gone gets none", async () => {
+  const other = await startServer({
+    beside: server,
+    settings: { mail: { smtpUrl: mailbox.url, from: "Demarc <no-reply@demarc.example>" } },
+  });
+  const has = await person("welcomed.has");
+  const gone = await newcomer("welcomed.gone");
+  const left = await newcomer("welcomed.left");
   const { id, email } = await newcomer("welcomed");
-  await server.as(a, (ctx) => welcome(ctx, id));
+  await server.delete(`/v1/user/${gone.id}`, { key: aAdm.key });
+  await server.post(`/v1/user/${left.id}/deactivate`, {}, { key: aAdm.key });
+  for (const user of [has.id, gone.id, left.id, id]) await askForWelcome(user);
   const { link } = await eventually(() => mailbox.to(email)[0]);
+  const last = await newcomer("welcomed.last");
+  await askForWelcome(last.id);
+  await eventually(() => mailbox.to(last.email)[0]);
+  assert.equal(mailbox.to(email).length, 1);
+  const links = await server.sql("select user_id, created_by from access.link where user_id = any($1)", [
+    [has.id, gone.id, left.id, id],
+  ]);
+  assert.deepEqual(links, [{ user_id: id, created_by: "system" }]);
   assert.equal((await accept(link)).status, 204);
-  const strict = await startServer({ beside: server, settings: { production: true } });
-  const other = await newcomer("welcomed.not");
-  await strict.as(a, (ctx) => welcome(ctx, other.id));
-  assert.deepEqual(await server.sql("select 1 from access.link where user_id = $1", [other.id]), []);
-  await strict.close();
+  await other.close();
 });

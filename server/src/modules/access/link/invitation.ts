@@ -42,7 +42,7 @@ export async function createInvitation(ctx: Context, input: NewInvitation): Prom
 
 /**
  * Makes an invitation and mails it, or gives its link back. An earlier one of the user works no more. Checks nothing: for
- * operations that have just made the user, and for its welcome. Emits `invitation.created`.
+ * operations that have just made the user. Emits `invitation.created`.
  */
 export async function invite(
   ctx: Context,

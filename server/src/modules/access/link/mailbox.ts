@@ -1,9 +1,9 @@
-/** What the directory does here when it makes a user, or changes where its mail goes. */
+/** What the directory's users call for here: a welcome, and care when the address of their mail changes. */
 import type { Context } from "#kernel/contract";
-import { userCards } from "#modules/directory";
+import type { EventListener } from "#kernel/event-listeners";
 import { requireMayHandOut } from "../hand-out.ts";
 import { heldBy } from "../key/given-roles.ts";
-import { invite } from "./invitation.ts";
+import { createInvitation } from "./invitation.ts";
 import { endLinks } from "./link.ts";
 
 /**
@@ -15,13 +15,9 @@ export async function moveMailbox(ctx: Context, user: { id: string; tenantId: st
   await endLinks(ctx, user.id);
 }
 
-/**
- * Answers `user.welcome_requested`, in its transaction: an invitation by mail. Where the installation can send none, the
- * call succeeds with the warning `mail_not_configured`. Emits `invitation.created`, which the route must declare.
- */
-export async function welcome(ctx: Context, userId: string): Promise<void> {
-  const { production, mail } = ctx.settings;
-  if (production && mail.smtpUrl === null) return ctx.warn("mail_not_configured");
-  const user = (await userCards(ctx.db, [userId])).get(userId);
-  if (user) await invite(ctx, user, { mailed: true });
-}
+/** Answers `user.welcome_requested` with an invitation by mail. Who cannot be invited, or has a password, gets none. */
+export const welcomes: EventListener = {
+  name: "welcome",
+  types: ["demarc.directory.user.welcome_requested"],
+  answer: async (ctx, { subject }) => void (await createInvitation(ctx, { userId: subject })),
+};
