@@ -16,6 +16,7 @@ import { queueMail } from "./mail.ts";
 import { insertOperation } from "./operation-store.ts";
 import { permissions } from "./permissions.ts";
 import type { Principal, TenantCard } from "./principal.ts";
+import { notFound, refuse } from "./problem.ts";
 import type { Raised } from "./processes.ts";
 
 type Gathered = {
@@ -127,7 +128,9 @@ function openDoor(kernel: Kernel, caller: Caller): OpenDoor {
     system: kernel.system.in(""),
     charge: async (bucket, rate) => kernel.throttle.chargeApart(bucket, rate),
     async as(tenantId, who, part) {
-      const tenant = (await kernel.gate.tenant(tenantId))!;
+      const tenant = await kernel.gate.tenant(tenantId);
+      // It is being purged at this moment.
+      if (!tenant) throw refuse(notFound);
       const proved = { ...anonymous, ...who, tenant, acting: tenant, scopes: ["*"] };
       return inTransaction(kernel, { ...caller, who: proved }, part);
     },

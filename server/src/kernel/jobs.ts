@@ -48,6 +48,19 @@ export const kernelJobs: readonly JobKind[] = [
     },
   },
   {
+    name: "sweep_data_keys",
+    summary: "Deletes data keys of tenants that were never made after all, or were purged while a call was under way.",
+    cron: "53 3 * * *",
+    async run({ system, now }) {
+      // A key is made before the tenant's own transaction has committed.
+      const since = new Date(now().getTime() - 86_400_000);
+      await system.in("").run(
+        query(sql`delete from kernel.data_key d where created_at <= ${since}
+          and not exists (select from access.tenant t where t.id = d.tenant_id)`),
+      );
+    },
+  },
+  {
     name: "sweep_buckets",
     summary: "Forgets the token buckets in the database that are full again.",
     cron: "*/10 * * * *",

@@ -19,7 +19,7 @@ import {
   type OperationWork,
 } from "./operations.ts";
 import { internalError, Problem, unavailable } from "./problem.ts";
-import { purgeRows } from "./purge.ts";
+import { endOfOthers, purgeRows } from "./purge.ts";
 
 const leaseMs = 60_000;
 const renewMs = 15_000;
@@ -28,6 +28,7 @@ const mostRunning = 50;
 const mostTries = 3;
 const queuedHours = 24;
 const progressEveryMs = 5_000;
+const activityMs = 1_000;
 
 type Running = { place: OperationPlace; abort: AbortController; done: Promise<void> };
 export type Operations = {
@@ -83,7 +84,8 @@ export function startOperations(kernel: Kernel): Operations {
       if (stopped || running.size >= mostRunning) return;
       if (running.has(row.id)) continue;
       const kind = kinds.get(row.kind);
-      if (!kind) continue;
+      // Of a tenant that is being purged nothing goes on.
+      if (!kind || !(await kernel.gate.tenant(row.tenant_id))) continue;
       if (
         row.status === "queued" &&
         kind.restart !== "always" &&
@@ -236,6 +238,9 @@ export function startOperations(kernel: Kernel): Operations {
         await kernel.secrets.destroyKeys(tenantId);
         for (const module of kernel.modules) await module.purge?.(kernel, tenantId);
         await kernel.activity.flush();
+        // Other processes write the lines of their last calls.
+        if (kernel.processes.live() > 1) await new Promise((resolve) => setTimeout(resolve, activityMs));
+        await endOfOthers(kernel.system, signal);
         let done = 0;
         await purgeRows(kernel, tenantId, signal, async (rows) => {
           done += rows;

@@ -5,7 +5,7 @@
  * and the next run goes on with the rest.
  */
 import { sql } from "kysely";
-import { type Db, query } from "./db.ts";
+import { type Database, type Db, query } from "./db.ts";
 import type { Kernel } from "./kernel.ts";
 
 const batch = 2_000;
@@ -33,6 +33,28 @@ const references = query<Reference>(sql`
   from pg_constraint r join pg_class f on f.oid = r.conrelid join pg_namespace fn on fn.oid = f.relnamespace
     join pg_class t on t.oid = r.confrelid join pg_namespace tn on tn.oid = t.relnamespace
   where r.contype = 'f'`);
+
+/** Longer than any transaction of ours may take. */
+const mostWaitMs = 65_000;
+
+/**
+ * Waits until every transaction on this database that runs now has ended: those that began before a tenant went out of
+ * sight may still write of it. What ours cannot be, a backup's for example, is not waited for beyond a minute.
+ */
+export async function endOfOthers(system: Database, signal: AbortSignal): Promise<void> {
+  const db = system.in("");
+  const running = sql`select l.virtualxid from pg_locks l join pg_stat_activity b on b.pid = l.pid
+    where l.locktype = 'virtualxid' and l.mode = 'ExclusiveLock' and b.pid <> pg_backend_pid()
+      and b.datid = (select oid from pg_database where datname = current_database())`;
+  const until = performance.now() + mostWaitMs;
+  let ids = (await db.rows(query<{ virtualxid: string }>(running))).map(({ virtualxid }) => virtualxid);
+  while (ids.length > 0 && performance.now() < until) {
+    signal.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const left = sql`select virtualxid from (${running}) now where virtualxid = any(${ids})`;
+    ids = (await db.rows(query<{ virtualxid: string }>(left))).map(({ virtualxid }) => virtualxid);
+  }
+}
 
 /** Empties every table of a tenant. `gone` hears how many rows each batch took. */
 export async function purgeRows(

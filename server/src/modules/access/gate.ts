@@ -179,7 +179,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     if (key.deleted) return refuse("revoked");
     if (!key.enabled) return refuse("disabled");
     const card = await load(key.tenant_id);
-    if (!card) return refuse("unknown");
+    // It is being purged: nobody's log belongs to it any more.
+    if (!card) return null;
     const actorKind = key.kind === "personal" ? "user" : "key";
     const actorId = key.kind === "personal" ? key.user_id! : key.id;
     const found = await actorOf(system.in(""), actorKind, actorId, now());
@@ -230,7 +231,8 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       load(found.tenantId),
       actorOf(system.in(""), found.actor.kind, found.actor.id, now()),
     ]);
-    if (!card || !actor?.live) return refuse(actor?.reason ?? "revoked");
+    if (!card) return null;
+    if (!actor?.live) return refuse(actor?.reason ?? "revoked");
     // Suspension ends tokens: unlike a key, a token cannot be told why.
     if (card.suspended) return refuse("revoked");
     const who: Principal = {

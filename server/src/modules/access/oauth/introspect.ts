@@ -19,7 +19,7 @@ export async function answerIntrospection(
   });
   if (client.tenantId === null) throw missing;
   const own = await kernel.gate.tenant(client.tenantId);
-  requireOpenTenant(own!, client.id);
+  requireOpenTenant(own, client.id);
   const actor = await kernel.gate.principalOf({ kind: "client", id: client.id }, client.tenantId);
   if (!actor) throw missing;
   const who = { ...actor, scopes: client.scopes };
@@ -32,7 +32,7 @@ export async function answerIntrospection(
   if (typeof read === "string") return { active: false };
   const { claims, found } = read;
   const tenant = await kernel.gate.tenant(found.tenantId);
-  const inReach = tenant?.lineage.includes(own!.id) && holdsIn(who, "token.introspect", tenant);
+  const inReach = tenant?.lineage.includes(own.id) && holdsIn(who, "token.introspect", tenant);
   const live = inReach && (await kernel.gate.principalOf(found.actor, found.tenantId));
   if (!live) return { active: false };
   const username = found.actor.kind === "user" ? await usernameOf(kernel.system.in(""), found.actor.id) : undefined;

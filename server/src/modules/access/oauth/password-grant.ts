@@ -36,16 +36,20 @@ export async function passwordGrant(
 
   const { user, attempt } = proof;
   const tenant = await kernel.gate.tenant(user.tenantId);
-  const who = asActor(tenant!, { kind: "user", id: user.id, name: user.fullname }, client.id);
+  if (!tenant) {
+    await attempt.cancel();
+    throw new OAuthError("invalid_grant", refusal);
+  }
+  const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, client.id);
   visit.ownerTenantId = user.tenantId;
   visit.who = who;
   try {
     // A client serves people of its own tenant and below; for others it is as if they did not exist.
-    if (client.tenantId !== null && !tenant!.lineage.includes(client.tenantId)) {
+    if (client.tenantId !== null && !tenant.lineage.includes(client.tenantId)) {
       throw new OAuthError("invalid_grant", refusal);
     }
-    requireOpenTenant(tenant!, client.id);
-    if (!tenant!.features.has("passwordGrant")) {
+    requireOpenTenant(tenant, client.id);
+    if (!tenant.features.has("passwordGrant")) {
       throw new OAuthError("unauthorized_client", "The password grant is not enabled for this tenant.", {
         code: "password_grant_disabled",
       });

@@ -81,9 +81,12 @@ export async function charge({ kernel }: AuthorizationServer, id: string): Promi
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
 }
 
-/** Whether a tenant takes part: asked only after its client or user has proved right, so a stranger learns nothing. */
-export function requireOpenTenant(tenant: TenantCard, clientId: string): void {
-  if (tenant.suspended) {
+/**
+ * Whether a tenant takes part: asked only after its client or user has proved right, so a stranger learns nothing. null:
+ * it is being purged.
+ */
+export function requireOpenTenant(tenant: TenantCard | null, clientId: string): asserts tenant is TenantCard {
+  if (!tenant || tenant.suspended) {
     throw new OAuthError("unauthorized_client", "The tenant is suspended.", { code: "tenant_suspended" });
   }
   // The console works on where the API is off: people must not be shut out.

@@ -42,7 +42,7 @@ export async function answerToken(
 async function requireClientsTenant({ kernel }: AuthorizationServer, client: OAuthClient): Promise<void> {
   if (client.tenantId === null) return;
   const tenant = await kernel.gate.tenant(client.tenantId);
-  requireOpenTenant(tenant!, client.id);
+  requireOpenTenant(tenant, client.id);
 }
 
 async function clientCredentials(

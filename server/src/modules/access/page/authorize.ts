@@ -131,7 +131,7 @@ async function requireServed(
   if (client.tenantId !== null) {
     if (!tenant.lineage.includes(client.tenantId))
       throw new OAuthError("access_denied", "This person's organisation is not served by the application.");
-    requireOpenTenant((await kernel.gate.tenant(client.tenantId))!, client.id);
+    requireOpenTenant(await kernel.gate.tenant(client.tenantId), client.id);
   }
   requireOpenTenant(tenant, client.id);
 }

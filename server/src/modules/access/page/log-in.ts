@@ -140,11 +140,13 @@ async function settle(turn: Turn, { user, login, attempt }: Proved): Promise<Ste
   const { kernel } = server;
   let step: Step | null | undefined;
   try {
-    const tenant = (await kernel.gate.tenant(user.tenantId))!;
-    request.visit.ownerTenantId = tenant.id;
-    if (tenant.suspended) {
-      const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn));
-      await record(server, request, who, user, "failed", clientIdOf(turn), "tenant_suspended");
+    const tenant = await kernel.gate.tenant(user.tenantId);
+    request.visit.ownerTenantId = tenant?.id ?? null;
+    if (!tenant || tenant.suspended) {
+      if (tenant) {
+        const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn));
+        await record(server, request, who, user, "failed", clientIdOf(turn), "tenant_suspended");
+      }
       const words = "Nobody of it can log in until it is resumed. Ask its provider.";
       throw new PageRefusal(403, "Your organisation is suspended", words);
     }

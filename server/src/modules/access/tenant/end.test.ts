@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import pg from "pg";
 import type { Module } from "#kernel/contract";
+import { newId } from "#kernel/ids";
 import { SealedValueError } from "#kernel/secrets";
 import { eventually, startServer } from "../../../../test/harness.ts";
 import { buildHouse } from "../../../../test/house.ts";
@@ -284,6 +286,75 @@ test("a purge that fails, or whose server dies, goes on where it was; once begun
   assert.notEqual(again.body.id, failing.body.id);
   assert.equal((await ended(again.body.id)).status, "succeeded");
   assert.deepEqual(await rowsOf(d.id), {});
+});
+
+/** A transaction of a call that came in before, and is slow. */
+async function slowCall(acting: string, text: string, values: unknown[]): Promise<() => Promise<void>> {
+  const client = new pg.Client({ connectionString: server.databaseUrl, options: "-c role=demarc_server" });
+  await client.connect();
+  await client.query("begin");
+  await client.query("select set_config('demarc.tenant', $1, true)", [acting]);
+  await client.query(text, values);
+  return async () => {
+    await client.query("commit");
+    await client.end();
+  };
+}
+
+test("from the beginning of its purge a tenant is out of everybody's sight: no call keeps filling it, and nothing of a slow one is left", async () => {
+  const [c, d] = [await customer(), await customer()];
+  for (const { id } of [c, d]) await suspend(id);
+  const [asked, later] = [await remove(c.id, c.code), await remove(d.id, d.code)];
+  const at = server.clock.now();
+  // Work of the tenant whose server died, older than all else in the queue.
+  await server.sql(
+    `insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner, exclusive, input, lease_until, created_at, updated_at)
+     values ($1, $2, 'access.deleteTenant', 'running', 'x', '{}', false, '{}', $3, '2020-01-01', $3)`,
+    [c.id, newId("opn"), at],
+  );
+  await server.sql("update kernel.operation set not_before = $2 where id = $1", [later.body.id, "2100-01-01"]);
+  const commit = await slowCall(
+    q,
+    `insert into kernel.idempotency (tenant_id, record_key, actor_id, fingerprint, status, headers, completed_at)
+     values ($1, 'slow', 'x', 'x', 200, '{}', now())`,
+    [c.id],
+  );
+  let release = () => {};
+  steering.waits = new Promise((resolve) => {
+    release = resolve;
+  });
+  const before = steering.calls;
+  server.clock.advance(30 * dayMs);
+  server.kernel.operations.wake();
+  await eventually(() => steering.calls > before);
+  const inside = { key: qAdm.key, headers: { "demarc-tenant": c.id } };
+  for (const late of [
+    await server.get(`/v1/tenant/${c.id}`, { key: qAdm.key }),
+    await server.get("/v1/folder", inside),
+    await server.post("/v1/folder", { name: "Late" }, inside),
+    await server.post("/v1/client", { kind: "service", name: "Late" }, inside),
+    await server.patch(`/v1/watch/${c.watch.id}`, { description: "Late" }, { key: qAdm.key }),
+  ])
+    assert.equal(late.status, 404, late.text);
+  assert.equal((await server.get("/v1/ping", { key: c.key })).status, 401);
+  const [{ code }] = await server.sql("select code from access.tenant where id = $1", [q]);
+  await server.post(`/v1/tenant/${q}/suspend`, {}, { key: pAdm.key });
+  assert.equal((await remove(q, code, { key: pAdm.key })).body.code, "tenant_has_children");
+  await server.post(`/v1/tenant/${q}/resume`, {}, { key: pAdm.key });
+  await server.sql("update kernel.operation set not_before = $2 where id = $1", [later.body.id, at]);
+  server.kernel.operations.wake();
+  await eventually(() => steering.calls > before + 1);
+  release();
+  const isWaitedFor = async () =>
+    (
+      await server.sql(
+        "select 1 from pg_stat_activity where query like '%virtualxid%' and datname = current_database() and pid <> pg_backend_pid()",
+      )
+    ).length > 0;
+  await eventually(async () => (await operation(asked.body.id)).finishedAt || (await isWaitedFor()));
+  await commit();
+  for (const { body } of [asked, later]) assert.equal((await ended(body.id)).status, "succeeded");
+  for (const { id } of [c, d]) assert.deepEqual(await rowsOf(id), {});
 });
 
 test("a purge that was due while no server ran is done late, also when who asked for it is gone", async () => {

@@ -73,7 +73,8 @@ function confirmFault(confirm: string | undefined): Fault {
 async function refuseParent(ctx: Context, row: TenantFound): Promise<void> {
   const below = await ctx.db.first(
     query<{ count: number }>(
-      sql`select count(*)::int as count from access.tenant_ancestor where ancestor_id = ${row.id} and depth > 0`,
+      sql`select count(*)::int + access.hidden_below(${row.id}) as count from access.tenant_ancestor
+        where ancestor_id = ${row.id} and depth > 0`,
     ),
   );
   if (below!.count === 0) return;
@@ -120,7 +121,10 @@ async function setStatus(
 
 /** Cancelled, the tenant is suspended as it was. Work that failed leaves it `deleting`: deleting it again goes on. */
 async function restore(ctx: Context, { input }: OperationPlace<DeletedTenant>, status: string): Promise<void> {
-  if (status !== "cancelled") return;
+  if (status !== "cancelled") {
+    await ctx.db.run(query(sql`select access.show_tenant(${input.tenantId})`));
+    return ctx.forget();
+  }
   // Whoever may cancel the operation need hold no permission on the tenant.
   const row = await ctx.db.first(
     access
@@ -142,13 +146,17 @@ async function purge(work: OperationWork, input: DeletedTenant) {
   });
   await work.transaction(async (ctx) => {
     const { lineage } = work.who.tenant;
+    await lockTree(ctx, true);
     await dropRolesWithin(ctx, lineage, [tenantId]);
+    // From now on nobody sees or fills it.
+    await ctx.db.run(query(sql`select access.hide_tenant(${tenantId})`));
+    ctx.forget();
   }, rootId);
   for (;;) {
     await work.purgeTenant(tenantId);
     if (await buried(work, tenantId)) break;
   }
-  // The last calls under its keys, which were refused, are written off their path.
+  // What those wrote who came in before it went out of sight, and what is written off the calls' path.
   await work.purgeTenant(tenantId);
   return { url: null, data: input };
 }
@@ -167,6 +175,8 @@ async function keepHead(ctx: Context, tenantId: string): Promise<void> {
 async function buried(work: OperationWork, tenantId: string): Promise<boolean> {
   try {
     await work.transaction(async (ctx) => {
+      await lockTree(ctx, false);
+      await ctx.db.run(query(sql`select access.show_tenant(${tenantId})`));
       const row = await ctx.db.first(
         query<
           Pick<TenantRow, "id" | "name" | "code" | "reference"> & { parent_id: string; last_head: AuditHead | null }
