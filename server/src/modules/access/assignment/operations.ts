@@ -16,6 +16,7 @@ import { heldWithin } from "../roles.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { type AssignmentRow, access } from "../tables.ts";
 import { visibleTenants } from "../tenant/rows.ts";
+import { lockTree } from "../tenant/tree.ts";
 import { findHolder, findPlace, findRole, type Principal } from "./given.ts";
 import { Assignment, type NewAssignment } from "./schema.ts";
 
@@ -68,6 +69,7 @@ export async function getAssignment(ctx: Context, assignmentId: string): Promise
 }
 
 export async function createAssignment(ctx: Context, input: NewAssignment): Promise<Assignment> {
+  await lockTree(ctx, false);
   const holder = await findHolder(ctx, input.principal);
   requireRecentLogIn(ctx);
   const role = await findRole(ctx, input.roleId, holder);

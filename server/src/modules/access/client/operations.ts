@@ -12,7 +12,7 @@ import { filterFaults } from "#kernel/reference";
 import { inReach } from "#kernel/wall";
 import { requireMayHandOut } from "../hand-out.ts";
 import { scopeFaults } from "../key/faults.ts";
-import { heldBy, isAmong, type ReadRole, readRoles, storeRoles } from "../key/given-roles.ts";
+import { heldBy, isAmong, opened, type ReadRole, readRoles, storeRoles } from "../key/given-roles.ts";
 import { lockTenant } from "../key/place.ts";
 import { requireVersion } from "../key/rights.ts";
 import { addSecret, rotateSecret } from "../key/rotation.ts";
@@ -22,6 +22,7 @@ import { endGrant } from "../oauth/grant.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { type AccessTables, access, type ClientRow } from "../tables.ts";
 import { visibleTenants } from "../tenant/rows.ts";
+import { lockTree } from "../tenant/tree.ts";
 import { clientCreated, clientDeleted, clientRotated, clientUpdated } from "./events.ts";
 import { redirectFaults } from "./redirect-uri.ts";
 import type { Client, ClientChange, IssuedClient, NewClient } from "./schema.ts";
@@ -120,6 +121,7 @@ export async function createClient(ctx: Context, input: NewClient): Promise<Tagg
   const isPublic = input.public ?? false;
   const tenantId = ctx.who.acting.id;
   const id = newId("cli", ctx.now.getTime());
+  if (input.roles) await lockTree(ctx, false);
   if (!holdsIn(ctx.who, "client.manage", ctx.who.acting)) throw lacking("client.manage");
   requireRecentLogIn(ctx);
   const { roles, faults } = await rolesOfKind(ctx, { tenantId, id, kind }, input.roles);
@@ -211,6 +213,7 @@ async function lockClient(ctx: Context, clientId: string, which: "living" | "all
 
 /** Changes a client; absent members keep. */
 export async function updateClient(ctx: Context, clientId: string, change: ClientChange): Promise<Tagged<Client>> {
+  if (change.roles) await lockTree(ctx, false);
   const row = await lockClient(ctx, clientId);
   requireVersion(ctx, row);
   const before = clientOf(row);
@@ -250,6 +253,8 @@ export async function updateClient(ctx: Context, clientId: string, change: Clien
   );
   if (fields.includes("roles"))
     await storeRoles(ctx, { tenantId: row.tenant_id, kind: "client", id: clientId }, before.roles, after.roles);
+  // Whoever let the application in let these addresses have its codes, and is asked again about another one.
+  if (after.redirectUris.some((uri) => !row.redirect_uris.includes(uri))) await forgetConsents(ctx, clientId);
   const stored = await readClient(ctx, clientId);
   const client = clientOf(stored);
   tell(ctx, clientUpdated as EventKind, client, before, fields);
@@ -262,8 +267,8 @@ export async function updateClient(ctx: Context, clientId: string, change: Clien
 async function requireMayWiden(ctx: Context, row: ClientFound, after: Client, roles?: ReadRole[]): Promise<void> {
   const added = roles?.filter((role) => !isAmong(row.roles, role)) ?? [];
   requireMayHandOut(ctx, added, after.scopes);
-  const newScopes = after.scopes.filter((scope) => !row.scopes.includes(scope));
-  if (newScopes.length > 0) requireMayHandOut(ctx, await heldBy(ctx, row.tenant_id, row.id), newScopes);
+  if (after.scopes !== row.scopes)
+    requireMayHandOut(ctx, opened(await heldBy(ctx, row.tenant_id, row.id), row.scopes), after.scopes);
 }
 
 /** A second secret for the same client. It gets at the credential, so the client may hold no more than the caller. */
@@ -308,12 +313,16 @@ export async function deleteClient(ctx: Context, clientId: string): Promise<void
     query<{ id: string }>(sql`select id from access."grant" where client_id = ${clientId} and ended_at is null`),
   );
   for (const { id } of grants) await endGrant(ctx, id, "revoked");
-  await ctx.db.run(query(sql`delete from access.consent where client_id = ${clientId}`));
+  await forgetConsents(ctx, clientId);
   const client = clientOf(row);
   tell(ctx, clientDeleted as EventKind, client, undefined, [], true);
   record(ctx, "deleted", client, null);
   // Its access tokens need no denial of their own: the gate admits none of a client that is gone.
   ctx.forget();
+}
+
+async function forgetConsents(ctx: Context, clientId: string): Promise<void> {
+  await ctx.db.run(query(sql`delete from access.consent where client_id = ${clientId}`));
 }
 
 function tell(

@@ -4,7 +4,7 @@ import type { Context } from "#kernel/contract";
 import { query } from "#kernel/db";
 import { newId } from "#kernel/ids";
 import { permissions } from "#kernel/permissions";
-import type { Within } from "#kernel/principal";
+import { scopeCovers, type Within } from "#kernel/principal";
 import { type Fault, Problem } from "#kernel/problem";
 import { findPlace, findRole } from "../assignment/given.ts";
 import type { GivenRole } from "../hand-out.ts";
@@ -102,6 +102,14 @@ export async function storeRoles(
   );
 }
 
+/** What of some roles scopes kept shut until now: other scopes hand out that much. */
+export function opened(roles: readonly GivenRole[], scopes: readonly string[]): GivenRole[] {
+  return roles.map((role) => ({
+    ...role,
+    permissions: new Set([...role.permissions].filter((name) => !scopeCovers(scopes, name))),
+  }));
+}
+
 /** What a principal holds by its assignments, for the check of who gets at its credential. */
 export async function heldBy(ctx: Context, tenantId: string, principalId: string): Promise<GivenRole[]> {
   const rows = await ctx.db.rows(
@@ -113,9 +121,9 @@ export async function heldBy(ctx: Context, tenantId: string, principalId: string
   return Promise.all(
     rows.map(async ({ role, custom, kind, id }) => {
       // A role behind the wall cannot be read: it counts as everything, so that nobody hands it out unseen.
-      const opened = builtInRoles.get(role) ?? (custom ? allowedBy(custom) : new Set(permissions));
+      const whole = builtInRoles.get(role) ?? (custom ? allowedBy(custom) : new Set(permissions));
       const lineage = kind === "tenant" && id !== tenantId ? await lineageOf(ctx, id) : own;
-      return { permissions: heldWithin(opened, kind), within: { kind, id }, lineage: lineage ?? own };
+      return { permissions: heldWithin(whole, kind), within: { kind, id }, lineage: lineage ?? own };
     }),
   );
 }

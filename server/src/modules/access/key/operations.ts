@@ -10,9 +10,10 @@ import { requireMayHandOut } from "../hand-out.ts";
 import { requireRecentLogIn } from "../step-up.ts";
 import { access } from "../tables.ts";
 import { visibleTenants } from "../tenant/rows.ts";
+import { lockTree } from "../tenant/tree.ts";
 import { keyDeleted, keyDisabled, keyEnabled, keyRotated, keyUpdated } from "./events.ts";
 import { expiryFaults, readNetworks, scopeFaults, titleFaults, valueFaults } from "./faults.ts";
-import { heldBy, isAmong, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
+import { heldBy, isAmong, opened, type ReadRole, readRoles, storeRoles } from "./given-roles.ts";
 import { storeKey, type Tagged } from "./issue.ts";
 import { userFaults } from "./owner.ts";
 import { requirePlace, requireTitle } from "./place.ts";
@@ -85,6 +86,7 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
   const { kind = "standard", title, scopes = ["*"] } = input;
   const tenantId = ctx.who.acting.id;
   const id = newId("key", ctx.now.getTime());
+  if (input.roles) await lockTree(ctx, false);
   await requireMayIssue(ctx, kind, input.userId);
   if (input.value !== undefined) requireMayImport(ctx);
   requireRecentLogIn(ctx);
@@ -152,6 +154,7 @@ async function ownerFaults(ctx: Context, kind: Key["kind"], input: NewKey): Prom
 
 /** Changes a key; absent members keep, null clears. */
 export async function updateKey(ctx: Context, keyId: string, change: KeyChange): Promise<Tagged<Key>> {
+  if (change.roles) await lockTree(ctx, false);
   const row = await lockKey(ctx, keyId, "key.manage");
   requireVersion(ctx, row);
   const before = keyOf(row);
@@ -232,14 +235,14 @@ async function changedRoles(ctx: Context, row: KeyFound, roles: NonNullable<KeyC
   return { roles: [] as ReadRole[], faults: [fault] };
 }
 
-/** Roles and scopes that the key did not have are handed out; what it keeps or loses is not. */
+/** Roles, scopes and the right to write that the key did not have are handed out; what it keeps or loses is not. */
 async function requireMayWiden(ctx: Context, row: KeyFound, after: Key, roles: ReadRole[] | undefined): Promise<void> {
   const added = roles?.filter((role) => !isAmong(row.roles, role)) ?? [];
   requireMayHandOut(ctx, added, after.scopes);
-  const newScopes = after.scopes.filter((scope) => !row.scopes.includes(scope));
-  if (newScopes.length === 0) return;
+  const before = row.read_only && !after.readOnly ? [] : row.scopes;
+  if (after.scopes === row.scopes && before === row.scopes) return;
   const holder = row.kind === "personal" ? row.user_id! : row.id;
-  requireMayHandOut(ctx, await heldBy(ctx, row.tenant_id, holder), newScopes);
+  requireMayHandOut(ctx, opened(await heldBy(ctx, row.tenant_id, holder), before), after.scopes);
 }
 
 async function requireOwner(ctx: Context, row: KeyFound): Promise<void> {

@@ -7,7 +7,7 @@ import type { OAuthClient } from "./client.ts";
 import { consumeCode, findCode, noteGrant, verifierFits } from "./code.ts";
 import { OAuthError } from "./error.ts";
 import { type Form, invalidRequest } from "./form.ts";
-import { endGrant, openGrant } from "./grant.ts";
+import { endGrant, isServed, openGrant } from "./grant.ts";
 import { issueTokens, type TokenReply } from "./issue.ts";
 import { type AuthorizationServer, charge, requireOpenTenant } from "./server.ts";
 
@@ -45,6 +45,7 @@ export async function codeGrant(
   if (client.public) await charge(server, found.user_id);
 
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
+    if (!(await isServed(tx, client, tenant.id))) throw invalid();
     if (!(await consumeCode(tx, code, now))) return null;
     const grant = {
       tenantId: tenant.id,

@@ -5,7 +5,7 @@ import type { OAuthClient } from "./client.ts";
 import { consumeDevice, pollDevice } from "./device.ts";
 import { OAuthError } from "./error.ts";
 import { type Form, invalidRequest } from "./form.ts";
-import { openGrant } from "./grant.ts";
+import { isServed, openGrant } from "./grant.ts";
 import { issueTokens, type TokenReply } from "./issue.ts";
 import { type AuthorizationServer, requireOpenTenant } from "./server.ts";
 
@@ -41,6 +41,7 @@ export async function deviceCodeGrant(
   visit.who = asActor(tenant, user.actor, client.id);
   const { scopes } = found;
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
+    if (!(await isServed(tx, client, tenant.id))) return null;
     if (!(await consumeDevice(tx, deviceCode))) return null;
     const grant = { tenantId: tenant.id, userId, clientId: client.id, scopes, authTime, sessionId };
     return openGrant(tx, now, grant, client.grants.includes("refresh_token"));

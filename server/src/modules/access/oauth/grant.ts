@@ -8,6 +8,7 @@ import type { Context } from "#kernel/contract";
 import { credentialDigest } from "#kernel/credential";
 import { type Database, type Db, hot, query } from "#kernel/db";
 import { newId } from "#kernel/ids";
+import { lockTree } from "../tenant/tree.ts";
 import { denyTokens } from "./deny-list.ts";
 import { grantReused, grantRevoked } from "./events.ts";
 
@@ -66,6 +67,17 @@ export async function openGrant(
       where ${token !== null}::boolean`),
   );
   return { grantId, refreshToken: token?.value ?? null };
+}
+
+/**
+ * Whether a client serves people of a tenant: its own, and those below. A code may have been given before the tenant was
+ * moved away; until the end of the transaction none is.
+ */
+export async function isServed(tx: Db, client: { tenantId: string | null }, tenantId: string): Promise<boolean> {
+  if (client.tenantId === null) return true;
+  await lockTree({ db: tx }, false);
+  const above = sql`select from access.tenant_ancestor where tenant_id = ${tenantId} and ancestor_id = ${client.tenantId}`;
+  return (await tx.first(query(above))) !== undefined;
 }
 
 const findRefresh = hot<{ digest: Buffer }, RefreshToken>("find_refresh_token", ({ digest }) =>

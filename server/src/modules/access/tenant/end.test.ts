@@ -306,12 +306,6 @@ test("from the beginning of its purge a tenant is out of everybody's sight: no c
   for (const { id } of [c, d]) await suspend(id);
   const [asked, later] = [await remove(c.id, c.code), await remove(d.id, d.code)];
   const at = server.clock.now();
-  // Work of the tenant whose server died, older than all else in the queue.
-  await server.sql(
-    `insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner, exclusive, input, lease_until, created_at, updated_at)
-     values ($1, $2, 'access.deleteTenant', 'running', 'x', '{}', false, '{}', $3, '2020-01-01', $3)`,
-    [c.id, newId("opn"), at],
-  );
   await server.sql("update kernel.operation set not_before = $2 where id = $1", [later.body.id, "2100-01-01"]);
   const commit = await slowCall(
     q,
@@ -341,6 +335,12 @@ test("from the beginning of its purge a tenant is out of everybody's sight: no c
   await server.post(`/v1/tenant/${q}/suspend`, {}, { key: pAdm.key });
   assert.equal((await remove(q, code, { key: pAdm.key })).body.code, "tenant_has_children");
   await server.post(`/v1/tenant/${q}/resume`, {}, { key: pAdm.key });
+  // Work of the tenant whose server died, older than all else in the queue.
+  await server.sql(
+    `insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner, exclusive, input, lease_until, created_at, updated_at)
+     values ($1, $2, 'access.deleteTenant', 'running', 'x', '{}', false, '{}', $3, '2020-01-01', $3)`,
+    [c.id, newId("opn"), at],
+  );
   await server.sql("update kernel.operation set not_before = $2 where id = $1", [later.body.id, at]);
   server.kernel.operations.wake();
   await eventually(() => steering.calls > before + 1);

@@ -116,6 +116,10 @@ async function endForeignGrants(ctx: Context, lost: string[], moved: string[]): 
       where g.tenant_id = any(${moved}) and c.tenant_id = any(${lost}) and g.ended_at is null order by g.id`),
   );
   for (const { id } of grants) await endGrant(ctx, id, "revoked");
+  await ctx.db.run(
+    query(sql`delete from access.consent c using access.client a where a.id = c.client_id
+      and c.tenant_id = any(${moved}) and a.tenant_id = any(${lost})`),
+  );
 }
 
 async function isHeldUp(ctx: Context, parentId: string): Promise<boolean> {

@@ -80,6 +80,7 @@ const toldFields = [...fields, "parentId"] as const;
 /** Changes a tenant's settings, and moves it under another parent. */
 export async function updateTenant(ctx: Context, id: string, change: TenantChange): Promise<Tenant> {
   if (change.parentId !== undefined) await lockTree(ctx, true);
+  else if (change.planId !== undefined) await lockTree(ctx, false);
   const row = await findTenant(ctx, id, "tenant.manage", "lock");
   const before = shown(row, ctx.who);
   requireMatch(ctx, Tenant, before);
