@@ -28,7 +28,7 @@ async function demarc(settings: Record<string, string>, ...args: string[]) {
 }
 const line = (kid: string) => `${kid}:${randomBytes(32).toString("base64")}\n`;
 
-test("81. the master key is rotated under load without one failed call, and the server restarts without the old one", async () => {
+test("81. 82. 84. the master key is rotated under load without one failed call; the server restarts without the old one, and not without one in use or with an open key file", async () => {
   const database = await createTestDatabase();
   const owner = new pg.Client({ connectionString: database.url });
   await owner.connect();

@@ -80,6 +80,19 @@ test("a plan that is given to a tenant while that one is moved away from the pla
   assert.deepEqual(await server.sql("select plan_id from access.tenant where id = $1", [c]), [{ plan_id: null }]);
 });
 
+test("a call whose tenant is moved away in its middle is refused as if it had come later, and leaves nothing", async () => {
+  const [c, r] = [await customer(), await partner()];
+  const inside = { key: qAdm.key, headers: { "demarc-tenant": c } };
+  const { id } = (await server.post("/v1/key", { title: "moving" }, inside)).body;
+  const letGo = await held("select from access.key where id = $1 for update", [id]);
+  const change = () => server.patch(`/v1/key/${id}`, { description: "late" }, { key: qAdm.key });
+  const [late, moved] = await besideMove(change, letGo, c, r);
+  assert.deepEqual([late.status, moved.status], [404, 200], late.text);
+  assert.deepEqual(await server.sql("select description from access.key where id = $1", [id]), [{ description: null }]);
+  const actions = await server.sql("select action from access.audit where item_id = $1", [id]);
+  assert.deepEqual(actions, [{ action: "created" }]);
+});
+
 const callback = "https://app.example/callback";
 const redeem = (client: { id: string; secret: string }, code: string) =>
   server.call("POST", "/oauth/token", {

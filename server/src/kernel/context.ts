@@ -10,6 +10,7 @@ import type { Call, Context, OpenDoor } from "./contract.ts";
 import { type Db, type HotQuery, hot, query, type Transaction } from "./db.ts";
 import { redactLogged } from "./event-redaction.ts";
 import type { EventKind, EventNews } from "./events.ts";
+import { onFirmGround } from "./firm-ground.ts";
 import { newId } from "./ids.ts";
 import type { Kernel } from "./kernel.ts";
 import { queueMail } from "./mail.ts";
@@ -138,12 +139,23 @@ function openDoor(kernel: Kernel, caller: Caller): OpenDoor {
   };
 }
 
+type Around<T> = { before(tx: Transaction): Promise<T | undefined>; after(tx: Transaction, value: T): Promise<void> };
+
 /** Runs `part` in a transaction of the acting tenant; `before` and `after` run in it around the part. */
-export async function inTransaction<T>(
+export function inTransaction<T>(
   kernel: Kernel,
   caller: Caller,
   part: (ctx: Context) => Promise<T>,
-  around?: { before(tx: Transaction): Promise<T | undefined>; after(tx: Transaction, value: T): Promise<void> },
+  around?: Around<T>,
+): Promise<T> {
+  return onFirmGround(kernel, caller.who, () => oneTransaction(kernel, caller, part, around));
+}
+
+async function oneTransaction<T>(
+  kernel: Kernel,
+  caller: Caller,
+  part: (ctx: Context) => Promise<T>,
+  around?: Around<T>,
 ): Promise<T> {
   let raised: Promise<Raised> | undefined;
   let wakes = false;

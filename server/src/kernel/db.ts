@@ -14,11 +14,10 @@ import {
   PostgresIntrospector,
   PostgresQueryCompiler,
   type RawBuilder,
-  sql,
 } from "kysely";
 import pg from "pg";
 import { PreparedQuery } from "./prepared-query.ts";
-import { notFound, type Problem, refuse, unavailable } from "./problem.ts";
+import { type Problem, refuse, unavailable } from "./problem.ts";
 
 type Statement = { sql: string; parameters: readonly unknown[]; name?: string };
 /** What `hot` makes: a statement compiled once and prepared on each connection that meets it. */
@@ -259,11 +258,6 @@ export function openDatabase(settings: Settings): Database {
     }
   }
 
-  async function isSeen(tenantId: string): Promise<boolean> {
-    const own = sql`select from access.tenant_ancestor where tenant_id = ${tenantId} limit 1`;
-    return (await single(tenantId, query(own))).rowCount === 1;
-  }
-
   return {
     in: (tenantId) => reading((source) => single(tenantId, source)),
     async transaction(tenantId, part) {
@@ -271,10 +265,7 @@ export function openDatabase(settings: Settings): Database {
         try {
           return await attempt(tenantId, part);
         } catch (error) {
-          const { code } = error as { code?: string };
-          // The row's tenant went out of the acting one's sight meanwhile, moved or purged: told as such the next time.
-          if (code === "42501" && tries === 1) continue;
-          if (code === "42501" && !(await isSeen(tenantId))) throw refuse(notFound);
+          const code = (error as { code?: string }).code;
           if (code !== "40001" && code !== "40P01") throw error;
           if (tries === mostTries) throw refuse(unavailable, { detail: crowded, headers: { "retry-after": "1" } });
           // Apart by chance, so that those who ran into each other do not meet again.

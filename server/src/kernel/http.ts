@@ -13,6 +13,7 @@ import { Reply, type Route } from "./contract.ts";
 import { mountCors } from "./cors.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
+import { onFirmGround } from "./firm-ground.ts";
 import { type Outcome, onceOnly, readIdempotencyKey } from "./idempotency.ts";
 import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
@@ -324,9 +325,9 @@ async function perform(
   };
   const work = async (ctx: Parameters<Route["run"]>[0]) =>
     render(kernel, visit, route, input, await route.run(ctx, input as never));
-  if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {
+  if (visit.who === null || (route as { transaction?: "own" }).transaction === "own")
     return work(readingContext(kernel, caller));
-  }
+  if (!isWrite(route)) return onFirmGround(kernel, visit.who, () => work(readingContext(kernel, caller)));
   const value = readIdempotencyKey(request.raw.rawHeaders);
   if (value === null) return inTransaction(kernel, caller, work);
   const { path, search } = caller.call;

@@ -295,7 +295,7 @@ describe("presenting", () => {
     assert.equal((await server.get("/v1/operation", { headers: { Authorization: `Bearer ${secret}` } })).status, 200);
   });
 
-  test("23. unknown, expired, disabled, deleted, or from a wrong address: one 401 body, and the reason only in the log", async () => {
+  test("23. unknown or of another installation, expired, disabled, deleted, or from a wrong address: one 401 body, and the reason only in the log", async () => {
     const a = await customer();
     const make = async (body: object) => (await issue(a.key, body)).body;
     const expired = await make({ title: "expired", expiresAt: new Date(server.clock.now().getTime() + 60_000) });

@@ -208,7 +208,7 @@ test("an application serves people of its own tenant and those below, nobody els
     assert.equal(answerOf(await logIn(browser(), asked(app), person)).error, "access_denied");
 });
 
-test("where the API is off applications get unauthorized_client, and the console works on", async () => {
+test("6. where the API is off applications get unauthorized_client, and the console works on", async () => {
   const quiet = await server.tenant(partner, "customer", "Quiet", { api: false });
   const person = await makeUser(server, quiet, "quiet", "read_only");
   const visitor = browser();

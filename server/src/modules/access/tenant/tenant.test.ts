@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startServer } from "../../../../test/harness.ts";
 import { buildHouse } from "../../../../test/house.ts";
-import { clientToken, makeClient } from "../../../../test/tokens.ts";
+import { clientToken, makeClient, makeUser, userTokens } from "../../../../test/tokens.ts";
 
 const server = await startServer();
 const house = await buildHouse(server);
@@ -112,12 +112,16 @@ test("5. a service switched off above answers 403 below at once", async () => {
   assert.equal((await server.get(path, { key: aAdm.key })).status, 200);
 });
 
-test("6. a key of a tenant whose API is off is told so", async () => {
+test("6. a key of a tenant whose API is off is told so, and its people work on in the console", async () => {
   const z = await server.tenant(q, "customer", "Zest");
   const key = await server.key(z, "read_only");
   await server.patch(`/v1/tenant/${z}`, { features: { api: false } }, { key: qAdm.key });
   const answer = await server.get("/v1/ping", { key });
   assert.deepEqual([answer.status, answer.body.code], [403, "api_not_enabled"]);
+  const user = await makeUser(server, z, "zed", "read_only");
+  const ping = async (clientId: string) =>
+    (await server.get("/v1/ping", { token: (await userTokens(server, z, user.id, { clientId })).token })).status;
+  assert.deepEqual([await ping("demarc-console"), await ping("demarc-cli")], [200, 403]);
 });
 
 test("7. suspending a partner stops the keys of its customers until it is resumed, and those above still read", async () => {
