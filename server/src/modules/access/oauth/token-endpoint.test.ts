@@ -142,9 +142,14 @@ test("a disabled or deleted client is invalid_client, and of its secrets those t
   server.clock.set(expiresAt);
   refused(await form({ ...members, client_secret: second.secret }), 401, "invalid_client");
   assert.equal((await form({ ...members, client_secret: client.secret })).status, 200);
-  await server.sql("update access.client set enabled = false where id = $1", [client.id]);
+  const key = await server.key(tenant, "tenant_administrator");
+  const set = async (enabled: boolean) =>
+    assert.equal((await server.patch(`/v1/client/${client.id}`, { enabled }, { key })).status, 200);
+  await set(false);
   refused(await form({ ...members, client_secret: client.secret }), 401, "invalid_client");
-  await server.sql("update access.client set enabled = true, deleted_at = now() where id = $1", [client.id]);
+  await set(true);
+  assert.equal((await form({ ...members, client_secret: client.secret })).status, 200);
+  assert.equal((await server.delete(`/v1/client/${client.id}`, { key })).status, 204);
   refused(await form({ ...members, client_secret: client.secret }), 401, "invalid_client");
 });
 
