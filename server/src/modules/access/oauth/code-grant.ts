@@ -2,6 +2,7 @@
 import type { FastifyRequest } from "fastify";
 import { inTransaction } from "#kernel/context";
 import type { TenantCard } from "#kernel/principal";
+import { holdSession } from "../session/store.ts";
 import { asActor, callerOf } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { consumeCode, findCode, noteGrant, verifierFits } from "./code.ts";
@@ -45,6 +46,7 @@ export async function codeGrant(
   if (client.public) await charge(server, found.user_id);
 
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
+    if (!(await holdSession(tx, found.session_id))) throw invalid();
     if (!(await consumeCode(tx, code, now))) return null;
     const grant = {
       tenantId: tenant.id,
