@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeJwt } from "jose";
 import { startServer } from "../../../../test/harness.ts";
+import { connectClient, subscribe } from "../../../../test/stomp-client.ts";
 import { clientToken, makeClient, makeUser, type TestClient, userTokens } from "../../../../test/tokens.ts";
 
 const server = await startServer();
@@ -55,6 +56,17 @@ test("44. an own access token that was revoked is refused by the API and inactiv
   assert.deepEqual([await isGood(token), await isGood(sister)], [false, true]);
   assert.deepEqual((await post("introspect", client, { token })).body, { active: false });
   assert.equal((await post("revoke", client, { token })).status, 200);
+});
+
+test("44. the STOMP session of a revoked token is closed, and that of its sister is not", async () => {
+  const client = await makeClient(server, a, ["notification.subscribe"]);
+  const [token, sister] = [await clientToken(server, client), await clientToken(server, client)];
+  const [session, other] = [await connectClient(server.url, token), await connectClient(server.url, sister)];
+  assert.equal((await post("revoke", client, { token })).status, 200);
+  assert.equal(await session.fault(), "session_ended 1008");
+  await subscribe(other, "still");
+  assert.equal(other.closed(), null);
+  other.cut();
 });
 
 test("44. revoking a refresh token ends its whole grant, for a public client by its id alone", async () => {

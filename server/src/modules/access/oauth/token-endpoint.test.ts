@@ -76,6 +76,10 @@ test("34. the key that signed a token stands in the JWKS, without its private me
     assert.match(headers.get("cache-control") ?? "", /max-age=300/);
     const key = body.keys.find(({ kid }: { kid: string }) => kid === decodeProtectedHeader(token).kid);
     assert.deepEqual(Object.keys(key).sort(), ["alg", "e", "kid", "kty", "n", "use"]);
+    // The next one stands there, too.
+    assert.equal(body.keys.length, 2);
+    for (const one of body.keys)
+      for (const secret of ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]) assert.ok(!(secret in one), secret);
   }
 });
 
