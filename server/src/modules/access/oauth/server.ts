@@ -71,7 +71,11 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
     );
   });
   visit.ownerTenantId = client.tenantId;
-  if (client.public) return client;
+  if (client.public) {
+    // Nothing is proved yet, and each look at what it brings costs the database.
+    await chargeStranger(server, visit.address);
+    return client;
+  }
   await charge(server, client.id);
   clientUse.used(client.id, visit.address);
   return client;
@@ -82,6 +86,12 @@ const rate = { ratePerSecond: 5, burst: 20 };
 /** The bucket of token calls, one per client or user: charged once its credential has proved right. */
 export async function charge({ kernel }: AuthorizationServer, id: string): Promise<void> {
   const wait = await kernel.throttle.chargeApart(`oauth ${id}`, rate);
+  if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
+}
+
+/** The bucket of what is open to all, one per address (access, section 6). */
+async function chargeStranger({ kernel }: AuthorizationServer, address: string): Promise<void> {
+  const wait = await kernel.throttle.chargeAddress(address);
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
 }
 

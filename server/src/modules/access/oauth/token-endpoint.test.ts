@@ -276,6 +276,23 @@ test("a client's 21st call at once is 429 with Retry-After; another client's is 
   assert.equal((await form({ grant_type: "client_credentials", ...inBody(other) })).status, 200);
 });
 
+test("clients without a secret share the 100 calls of their address, whatever they bring; who proves a secret does not feel it", async (t) => {
+  const client = await service();
+  let nowMs = performance.now();
+  t.mock.method(performance, "now", () => nowMs);
+  nowMs += 10_000;
+  const garbage = (grant: Record<string, string>) => form({ client_id: "demarc-cli", ...grant });
+  for (let call = 0; call < 50; call++) {
+    refused(await garbage({ grant_type: "refresh_token", refresh_token: "dmr_x" }), 400, "invalid_grant");
+    const code = { code: "dma_x", redirect_uri: "http://127.0.0.1/callback", code_verifier: "x".repeat(43) };
+    refused(await garbage({ grant_type: "authorization_code", ...code }), 400, "invalid_grant");
+  }
+  const over = await garbage({ grant_type: "refresh_token", refresh_token: "dmr_x" });
+  refused(over, 429, "temporarily_unavailable", "rate_limited");
+  assert.equal(over.headers.get("retry-after"), "1");
+  assert.equal((await form({ grant_type: "client_credentials", ...inBody(client) })).status, 200);
+});
+
 test("past 60 wrong secrets a minute from one address more are 429, and right ones are not", async () => {
   const client = await service();
   const wrong = () => form({ grant_type: "client_credentials", client_id: client.id, client_secret: "dms_no" });
