@@ -139,6 +139,19 @@ test("45. a live token of the client's tenant or below is described; anything el
   await server.sql("update access.login set blocked_at = null where user_id = $1", [user.id]);
 });
 
+test("introspection tells the scope that a token has by now, not what its client has lost since", async () => {
+  const [asker, narrowed] = [
+    await makeClient(server, a, ["token.introspect"]),
+    await makeClient(server, a, "read_only"),
+  ];
+  const token = await clientToken(server, narrowed, "read desk");
+  const scope = async () => (await post("introspect", asker, { token })).body.scope;
+  assert.equal(await scope(), "read desk");
+  const key = await server.key(a, "tenant_administrator");
+  await server.patch(`/v1/client/${narrowed.id}`, { scopes: ["watch.read"] }, { key });
+  assert.equal(await scope(), "watch.read folder.read", "with what it implies");
+});
+
 test("other verbs at revocation and introspection are a JSON 404 that allows POST", async () => {
   for (const path of ["/oauth/revoke", "/v1/oauth/introspect", "/api/v1/oauth/revoke/"]) {
     const answer = await server.get(path);
