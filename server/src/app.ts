@@ -89,7 +89,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const activity = createActivity(system, log, () => rootId);
   const buckets = await openBuckets({ ...parts, processes });
   const throttle = createThrottle({ system, now, log, buckets, onQuota: (news) => void tellQuota(kernel, news) });
-  const lastUse = createLastUse(system, now, log);
+  const lastUse = createLastUse(system, now, log, "key");
   const alarm = createAddressAlarm(() => kernel);
   const wrongCredentials = createWrongCredentialLimiter(system, () => now().getTime());
   const gate = createGate({

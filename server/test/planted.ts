@@ -17,8 +17,8 @@ export const thingCreated = event("export", "thing.created", {
 });
 const nameTaken = problem("thing_name_taken", 409, "A thing of this name exists.");
 
-/** What the tests steer: names that are taken, a run that fails, a run that waits. */
-export const steering = { taken: new Set<string>(), fails: 0, waits: null as Promise<void> | null };
+/** What the tests steer: names that are taken, a run that fails, a run that waits; and how many runs have begun. */
+export const steering = { taken: new Set<string>(), fails: 0, waits: null as Promise<void> | null, begun: 0 };
 
 export const planted: Module = {
   name: "export",
@@ -32,6 +32,7 @@ export const planted: Module = {
       id: "createThing",
       summary: "Make a thing",
       permission: "export.run",
+      query: object({ note: Type.Optional(text(20)), mark: Type.Optional(text(20)) }),
       body: object(
         {
           name: text(50),
@@ -45,6 +46,7 @@ export const planted: Module = {
       problems: [nameTaken],
       emits: [thingCreated],
       run: async (ctx, { body }) => {
+        steering.begun++;
         await steering.waits;
         if (steering.taken.has(body.name)) throw refuse(nameTaken);
         const thing = { id: newId("thg"), name: body.name, colour: body.colour ?? null };

@@ -63,9 +63,12 @@ export async function addSecret(
 
 export type TestUser = { id: string; username: string; email: string; password: string };
 
+/** What looks behind the API and knows the time: a server of the tests, or an installation of whole processes. */
+type Behind = Pick<TestServer, "sql"> & { clock: Pick<TestServer["clock"], "now"> };
+
 /** A user of a tenant with a password, who holds exactly these permissions (or a built-in role) in it. */
 export async function makeUser(
-  server: TestServer,
+  server: Behind,
   tenantId: string,
   username: string,
   holds: readonly Permission[] | string = [],
@@ -98,7 +101,7 @@ export async function makeUser(
 }
 
 async function assign(
-  server: TestServer,
+  server: Behind,
   tenantId: string,
   principal: { kind: "user" | "client"; id: string },
   holds: readonly Permission[] | string,

@@ -193,7 +193,7 @@ type WriteRoute = {
   emits: readonly EventKind[] | { none: string };
   /** A POST that only reads (a dry run, a search with a body) is open to read scopes and read-only keys. */
   effect?: "read" | "write";
-  /** `own`: the operation opens its transaction itself, by `ctx.transaction`. */
+  /** `own`: the operation opens its transaction itself, by `ctx.transaction`, and answers with what that gives. */
   transaction?: "own";
 };
 export type RouteDefinition<P extends string, Q, B, R extends Replies> = RouteBase<P, Q, B, R> &

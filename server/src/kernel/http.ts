@@ -9,12 +9,12 @@ import { clientAddress } from "./address.ts";
 import { createAllow } from "./allow.ts";
 import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
 import { anonymous, inTransaction, readingContext, type Warnings } from "./context.ts";
-import { Reply, type Route } from "./contract.ts";
+import { type Context, Reply, type Route } from "./contract.ts";
 import { mountCors } from "./cors.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { onFirmGround } from "./firm-ground.ts";
-import { type Outcome, onceOnly, readIdempotencyKey } from "./idempotency.ts";
+import { type Outcome, onceInOwn, onceOnly, readIdempotencyKey } from "./idempotency.ts";
 import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
 import { operationEnded } from "./operations.ts";
@@ -323,21 +323,21 @@ async function perform(
     warnings,
     again: () => again(request),
   };
-  const work = async (ctx: Parameters<Route["run"]>[0]) =>
-    render(kernel, visit, route, input, await route.run(ctx, input as never));
-  if (visit.who === null || (route as { transaction?: "own" }).transaction === "own")
-    return work(readingContext(kernel, caller));
-  if (!isWrite(route)) return onFirmGround(kernel, visit.who, () => work(readingContext(kernel, caller)));
+  const answer = (result: unknown) => render(kernel, visit, route, input, result);
+  const run = (ctx: Context) => route.run(ctx, input as never);
+  const work = async (ctx: Context) => answer(await run(ctx));
+  if (visit.who === null) return work(readingContext(kernel, caller));
+  const own = (route as { transaction?: "own" }).transaction === "own";
+  if (!isWrite(route)) {
+    const read = () => work(readingContext(kernel, caller));
+    return own ? read() : onFirmGround(kernel, visit.who, read);
+  }
   const value = readIdempotencyKey(request.raw.rawHeaders);
-  if (value === null) return inTransaction(kernel, caller, work);
   const { path, search } = caller.call;
-  const once = await onceOnly(
-    kernel,
-    visit,
-    { method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret },
-    now,
-  );
-  return inTransaction(kernel, caller, work, once);
+  const asked = { method: route.method, path: normal(path), search, body: request.body, secret: route.secret };
+  const once = value === null ? undefined : await onceOnly(kernel, visit, { ...asked, value }, now);
+  if (!own) return inTransaction(kernel, caller, work, once);
+  return once ? onceInOwn(kernel, caller, once, run, answer) : work(readingContext(kernel, caller));
 }
 
 /** One spelling per path: percent-encoding is undone and made again. */

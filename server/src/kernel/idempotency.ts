@@ -6,6 +6,8 @@ import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
 import canonicalize from "canonicalize";
 import { sql } from "kysely";
+import { type Caller, inTransaction, readingContext } from "./context.ts";
+import type { Context } from "./contract.ts";
 import { hot, query, type Transaction } from "./db.ts";
 import type { Visit } from "./door.ts";
 import type { Kernel } from "./kernel.ts";
@@ -148,6 +150,51 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
       );
     },
   };
+}
+
+type Once = Awaited<ReturnType<typeof onceOnly>>;
+
+/** A twin was done before. */
+class Repeated extends Error {}
+
+/**
+ * The same for an operation that opens its transaction itself, after slow work outside of it. What its transaction gives
+ * is its reply, and is recorded in there; what was done before is answered without the slow work.
+ */
+export async function onceInOwn(
+  kernel: Kernel,
+  caller: Caller,
+  once: Once,
+  run: (ctx: Context) => unknown,
+  answer: (value: unknown) => Outcome,
+): Promise<Outcome> {
+  const earlier = await kernel.db.transaction(caller.who.acting.id, async (tx) => {
+    const done = await once.before(tx);
+    if (done) await kernel.processes.catchUp(tx);
+    return done;
+  });
+  if (earlier) return earlier;
+  let outcome: Outcome | undefined;
+  const ctx: Context = {
+    ...readingContext(kernel, caller),
+    async transaction(part) {
+      let value: Awaited<ReturnType<typeof part>>;
+      async function answered(inner: Context): Promise<Outcome> {
+        value = await part(inner);
+        return answer(value);
+      }
+      outcome = await inTransaction(kernel, caller, answered, once);
+      if (outcome.replayed) throw new Repeated();
+      return value!;
+    },
+  };
+  try {
+    const result = await run(ctx);
+    return outcome ?? answer(result);
+  } catch (error) {
+    if (error instanceof Repeated) return outcome!;
+    throw error;
+  }
 }
 
 function without(text: string, members: string | readonly string[]): string {

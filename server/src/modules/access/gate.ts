@@ -9,19 +9,14 @@ import { LRUCache } from "lru-cache";
 import { inNetworks } from "#kernel/address";
 import { credentialDigest, credentialForm, credentialMark } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
+import { createFreshReader, keptMs } from "#kernel/kept";
 import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
 import { type Permission, providerOnly } from "#kernel/permissions";
 import type { Actor, Grant, Lane, LaneName, Principal, TenantCard, Within } from "#kernel/principal";
-import { refuse, unavailable } from "#kernel/problem";
 import { userStanding } from "#modules/directory";
 import { allowedBy, builtInRoles, heldWithin } from "./roles.ts";
 
-const keptMs = 30_000;
 const most = 20_000;
-/** What was read longer ago may have been taken away since. */
-const trustedMs = 1_000;
-const mostTries = 20;
-const mostSlow = 5;
 
 type Known = { verdict: Verdict; expiresAtMs: number; addresses: readonly string[] | null; keyId: string };
 type KeyFound = {
@@ -81,30 +76,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   const known = new LRUCache<string, Known>({ max: most, ttl: keptMs });
   const cards = new LRUCache<string, TenantCard>({ max: most, ttl: keptMs });
   const under = new Map<string, Promise<unknown>>();
-  let epoch = 0;
-
-  /**
-   * Loads with nothing stale: what was read before something was taken away is read again, and so is what arrives long
-   * after it was asked for, unless the process can be sure that it heard of all changes since: it may have slept. `keep`
-   * runs in the same turn as the check, so that nothing can be taken away between the two.
-   */
-  async function fresh<T>(load: () => Promise<T>, keep: (value: T) => void): Promise<T> {
-    let slow = 0;
-    for (let tries = 0; tries < mostTries && slow < mostSlow; tries++) {
-      const [before, sinceMs] = [epoch, performance.now()];
-      const value = await load();
-      if (before !== epoch) continue;
-      if (performance.now() - sinceMs > trustedMs && !isCurrent()) slow++;
-      else {
-        keep(value);
-        return value;
-      }
-    }
-    throw refuse(unavailable, {
-      detail: "The database is slow. Nothing was changed; try again.",
-      headers: { "retry-after": "1" },
-    });
-  }
+  const reader = createFreshReader(isCurrent);
 
   /**
    * One look-up for all who ask for the same at the same moment: after each change all of them would. What was not found
@@ -134,7 +106,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   async function look(credential: string, mark: string, address: string): Promise<Verdict> {
     const isToken = credential.split(".").length === 3;
     const value = await together(mark, () =>
-      fresh(
+      reader.read(
         async () => {
           const token = isToken ? await byToken(credential) : null;
           // Keys of other systems may have two dots as well.
@@ -257,7 +229,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
 
   function load(idOrCode: string): Promise<TenantCard | null> {
     return together(`tenant ${idOrCode}`, () =>
-      fresh(
+      reader.read(
         async () => {
           const rows = await system.in("").rows(findLineage(idOrCode));
           return rows.length > 0 ? cardOf(rows) : null;
@@ -294,7 +266,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
       };
     },
     forget() {
-      epoch++;
+      reader.forget();
       known.clear();
       cards.clear();
     },

@@ -187,7 +187,7 @@ describe("issuing", () => {
     assert.equal((await issue(a.key, { title: "and-more" })).status, 409);
   });
 
-  test("41. of 50 parallel creates for one place exactly one succeeds", async () => {
+  test("21. of 50 parallel creates for one place exactly one succeeds", async () => {
     const a = await customer();
     await server.sql("update access.tenant set limits = limits || '{\"maxKeys\": 2}' where id = $1", [a.id]);
     const answers = await Promise.all(Array.from({ length: 50 }, (_, n) => issue(a.key, { title: `k${n}` })));

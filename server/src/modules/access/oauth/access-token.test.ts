@@ -190,6 +190,23 @@ test("the deny-list ends tokens of a grant, a user, a client or a tenant with al
   unauthenticated(await get(ofGrant), invalid);
 });
 
+test("of two denials the later one counts, in whatever order they are written", async () => {
+  const user = await makeUser(server, a, "denied.twice", "read_only");
+  const deny = () =>
+    server.as(a, async (ctx) => {
+      await denyTokens(ctx.db, ctx.now, [{ tenantId: a, kind: "user", value: user.id }]);
+      ctx.forget();
+    });
+  await deny();
+  // As written by a process whose denial was the later one.
+  await server.sql(
+    "update access.token_denial set issued_before = issued_before + interval '1 minute' where value = $1",
+    [user.id],
+  );
+  await deny();
+  unauthenticated(await get((await userTokens(server, a, user.id)).token), invalid);
+});
+
 test("whoever names keys that do not exist makes the server read its own table and nothing else", async () => {
   const stranger = await signed({}, { kid: "http://127.0.0.1:1/jwks", jku: "http://127.0.0.1:1/jwks" });
   unauthenticated(await get(stranger), invalid);

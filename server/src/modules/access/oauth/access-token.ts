@@ -145,6 +145,9 @@ const tokenStanding = hot<Asked, Standing>(
         ) as of_token (kind, value)
         join access.token_denial d on d.kind = of_token.kind and d.value = of_token.value
         where (d.issued_before is null or d.issued_before >= ${made}) and d.until > ${at}
+      ) or exists (
+        -- Also one that was just being made of a grant while that was ended.
+        select from access."grant" g where g.id = ${gid} and g.ended_at is not null
       ) as denied,
       (select jsonb_build_object('scopes', c.scopes) from access.client c
         where c.id = ${clientId} and c.enabled and c.deleted_at is null) as client`),

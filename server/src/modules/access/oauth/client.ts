@@ -4,6 +4,7 @@ import type { IncomingMessage } from "node:http";
 import { sql } from "kysely";
 import { credentialDigest } from "#kernel/credential";
 import { type Database, hot, query } from "#kernel/db";
+import { createKept } from "#kernel/kept";
 import { OAuthError } from "./error.ts";
 import { decodeFormPart, type Form, invalidRequest } from "./form.ts";
 
@@ -29,7 +30,6 @@ export type OAuthClient = {
   /** Where answers may be sent; those of built-in clients are known by their names (redirect.ts). */
   redirectUris: readonly string[];
   accessTokenSeconds: number;
-  lastUsedAt: Date | null;
 };
 
 const builtIn = (id: string, name: string, grants: readonly GrantType[]): [string, OAuthClient] => [
@@ -43,7 +43,6 @@ const builtIn = (id: string, name: string, grants: readonly GrantType[]): [strin
     scopes: ["*"],
     redirectUris: [],
     accessTokenSeconds: 600,
-    lastUsedAt: null,
   },
 ];
 export const builtInClients: ReadonlyMap<string, OAuthClient> = new Map([
@@ -67,17 +66,48 @@ type Found = {
   redirectUris: string[];
   public: boolean;
   accessTokenSeconds: number;
-  lastUsedAt: Date | null;
-  digests: string[];
+  secrets: { digest: string; expiresAt: string | null }[];
 };
 const findClient = hot<{ id: string; at: Date }, Found>("oauth_client", ({ id, at }) =>
   query(sql`select c.id, c.tenant_id as "tenantId", c.kind, c.name, c.scopes,
       c.redirect_uris as "redirectUris", c.public, c.access_token_seconds as "accessTokenSeconds",
-      c.last_used_at as "lastUsedAt",
-      array(select encode(s.digest, 'hex') from access.client_secret s
-        where s.client_id = c.id and (s.expires_at is null or s.expires_at > ${at}) order by s.created_at desc limit 2) as digests
+      array(select jsonb_build_object('digest', encode(s.digest, 'hex'), 'expiresAt', s.expires_at) from access.client_secret s
+        where s.client_id = c.id and (s.expires_at is null or s.expires_at > ${at}) order by s.created_at desc limit 2) as secrets
     from access.client c where c.id = ${id} and c.enabled and c.deleted_at is null`),
 );
+
+/** A client as it stands, with the digests of its secrets and when each ends. */
+type Registered = { client: OAuthClient; secrets: readonly { digest: Buffer; endsAtMs: number }[] };
+
+export type ClientStore = {
+  known(id: string): Registered | undefined;
+  read(id: string, at: Date): Promise<Registered | undefined>;
+};
+
+const mostClients = 20_000;
+
+/** Clients that have proved themselves lately are not read again: whatever takes from one calls `ctx.forget()`. */
+export function createClientStore(system: Database, processes: Parameters<typeof createKept>[0]): ClientStore {
+  const kept = createKept<Registered>(processes, mostClients);
+  return {
+    known: kept.known,
+    read: (id, at) =>
+      kept.read(id, async () => {
+        const found = await system.in("").first(findClient({ id, at }));
+        return found && registered(found);
+      }),
+  };
+}
+
+function registered({ secrets, kind, ...client }: Found): Registered {
+  return {
+    client: { ...client, grants: grantsOfKind[kind] },
+    secrets: secrets.map(({ digest, expiresAt }) => ({
+      digest: Buffer.from(digest, "hex"),
+      endsAtMs: expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt),
+    })),
+  };
+}
 
 type Presented = { id: string; secret: string | null; by: "header" | "body" };
 
@@ -86,7 +116,7 @@ type Presented = { id: string; secret: string | null; by: "header" | "body" };
  * `onWrong` is told of it first and may refuse in its own way. A password grant that names no client gets a built-in one.
  */
 export async function authenticateClient(
-  system: Database,
+  clients: ClientStore,
   request: IncomingMessage,
   form: Form,
   at: Date,
@@ -98,7 +128,7 @@ export async function authenticateClient(
     if (standIn) return standIn;
     throw invalidClient(false);
   }
-  const client = await provenClient(system, presented, at);
+  const client = await provenClient(clients, presented, at);
   if (client) return client;
   throw (await onWrong()) ?? invalidClient(presented.by === "header");
 }
@@ -108,24 +138,28 @@ export async function namedClient(system: Database, id: string, at: Date): Promi
   const own = builtInClients.get(id);
   if (own) return own;
   const found = await system.in("").first(findClient({ id, at }));
-  return found ? clientFrom(found) : null;
+  return found ? registered(found).client : null;
 }
 
-function clientFrom({ digests: _, kind, ...client }: Found): OAuthClient {
-  return { ...client, grants: grantsOfKind[kind] };
-}
-
-async function provenClient(system: Database, presented: Presented, at: Date): Promise<OAuthClient | null> {
-  const { id, secret } = presented;
+async function provenClient(clients: ClientStore, { id, secret }: Presented, at: Date): Promise<OAuthClient | null> {
   const own = builtInClients.get(id);
   if (own) return secret === null ? own : null;
-  const found = await system.in("").first(findClient({ id, at }));
   const digest = credentialDigest(secret ?? "");
+  const known = clients.known(id);
+  if (known && proves(known, secret, digest, at)) return known.client;
+  // A secret that is not known here may be new.
+  const found = await clients.read(id, at);
+  return proves(found, secret, digest, at) ? found!.client : null;
+}
+
+const nothing = Buffer.alloc(32);
+
+function proves(found: Registered | undefined, secret: string | null, digest: Buffer, at: Date): boolean {
+  const live = found?.secrets.filter(({ endsAtMs }) => at.getTime() < endsAtMs) ?? [];
   // As many comparisons for a client that does not exist.
-  const stored = [...(found?.digests ?? []), "", ""].slice(0, 2).map((hex) => Buffer.from(hex.padEnd(64, "0"), "hex"));
+  const stored = [...live.map((one) => one.digest), nothing, nothing].slice(0, 2);
   const matches = stored.map((one) => timingSafeEqual(one, digest)).includes(true);
-  if (!found || found.public !== (secret === null) || (!found.public && !matches)) return null;
-  return clientFrom(found);
+  return found !== undefined && found.client.public === (secret === null) && (found.client.public || matches);
 }
 
 function readClient(request: IncomingMessage, form: Form): Presented | null {

@@ -2,6 +2,7 @@
 import type { FastifyRequest } from "fastify";
 import { inTransaction } from "#kernel/context";
 import type { TenantCard } from "#kernel/principal";
+import { holdSession } from "../session/store.ts";
 import { asActor, callerOf } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { consumeCode, findCode, noteGrant, verifierFits } from "./code.ts";
@@ -46,6 +47,7 @@ export async function codeGrant(
 
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
     if (!(await isServed(tx, client, tenant.id))) throw invalid();
+    if (!(await holdSession(tx, found.session_id))) throw invalid();
     if (!(await consumeCode(tx, code, now))) return null;
     const grant = {
       tenantId: tenant.id,

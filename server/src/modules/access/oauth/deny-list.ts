@@ -33,6 +33,6 @@ export async function denyTokens(db: Db, at: Date, denials: readonly Denial[]): 
       select tenant_id, kind, value, issued_before, until from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
         as r(tenant_id text, kind text, value text, issued_before timestamptz, until timestamptz)
       on conflict (kind, value) do update
-        set issued_before = excluded.issued_before, until = greatest(d.until, excluded.until)`),
+        set issued_before = greatest(d.issued_before, excluded.issued_before), until = greatest(d.until, excluded.until)`),
   );
 }

@@ -1,5 +1,6 @@
 /** The device code grant (RFC 8628, section 3.4): polled until a person has decided. */
 import type { FastifyRequest } from "fastify";
+import { holdSession } from "../session/store.ts";
 import { asActor } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { consumeDevice, pollDevice } from "./device.ts";
@@ -42,7 +43,7 @@ export async function deviceCodeGrant(
   const { scopes } = found;
   const opened = await kernel.db.transaction(tenant.id, async (tx) => {
     if (!(await isServed(tx, client, tenant.id))) return null;
-    if (!(await consumeDevice(tx, deviceCode))) return null;
+    if (!(await holdSession(tx, sessionId)) || !(await consumeDevice(tx, deviceCode))) return null;
     const grant = { tenantId: tenant.id, userId, clientId: client.id, scopes, authTime, sessionId };
     return openGrant(tx, now, grant, client.grants.includes("refresh_token"));
   });

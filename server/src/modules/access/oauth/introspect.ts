@@ -38,7 +38,8 @@ export async function answerIntrospection(
   const username = found.actor.kind === "user" ? await usernameOf(kernel.system.in(""), found.actor.id) : undefined;
   return {
     active: true,
-    scope: claims.scope,
+    // Without what its client has lost since.
+    scope: found.scopes.join(" "),
     client_id: claims.client_id,
     ...(username === undefined ? {} : { username }),
     token_type: "Bearer",

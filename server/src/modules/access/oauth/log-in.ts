@@ -6,7 +6,7 @@ import { inTransaction } from "#kernel/context";
 import { type Db, query } from "#kernel/db";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
-import { findLogin, fold, type LoginUser } from "#modules/directory";
+import { findLogin, fold, type LoginUser, userStanding } from "#modules/directory";
 import type { GuessGuard, SuccessStore, Try } from "../guess-guard.ts";
 import { hashPassword, needsRehash, verifyPassword } from "../password.ts";
 import { access, type LoginRow } from "../tables.ts";
@@ -53,10 +53,8 @@ export async function proveByPassword(
     const verdict = await verifyPassword(login?.password ?? null, password);
     if (verdict === "busy") return { kind: "busy" };
     settled = true;
-    if (verdict === "right" && user?.live && login && login.blocked_at === null) {
-      if (needsRehash(login.password!)) server.aside(rehash(kernel, login, password));
+    if (verdict === "right" && user?.live && login && login.blocked_at === null)
       return { kind: "proved", user, login, attempt };
-    }
     const { nameLockedUntilMs } = await attempt.fail();
     // Aside, because only users that exist have a record: its time would tell them from those that do not.
     const reason = verdict === "right" ? "not_current" : "password";
@@ -65,6 +63,28 @@ export async function proveByPassword(
   } finally {
     if (!settled) await attempt.cancel();
   }
+}
+
+/**
+ * Whether what was proved still counts: hashing takes its time, and meanwhile the password may have been changed, the user
+ * blocked or ended, its tenant suspended. Asked once the token or session of the log-in has been made, which does not leave
+ * before: this look waits for such a change that is under way, and a later one finds what was made and ends it.
+ */
+export async function stillProves(server: Parts, { user, login }: Proved, password: string): Promise<boolean> {
+  const { kernel } = server;
+  const db = kernel.system.in("");
+  const same = await db.first(
+    query<{ user_id: string }>(sql`select user_id from access.login
+      where user_id = ${user.id} and password = ${login.password} and mfa_enabled = ${login.mfa_enabled}
+        and blocked_at is null for share`),
+  );
+  if (!same) return false;
+  // After the lock, which every such change holds: what is read now is not older than it.
+  const standing = await userStanding(db, user.id, kernel.now());
+  const tenant = await kernel.gate.tenant(user.tenantId);
+  if (!standing?.live || !tenant || tenant.suspended) return false;
+  if (needsRehash(login.password!)) server.aside(rehash(kernel, login, password));
+  return true;
 }
 
 /** Records a good log-in, and clears the counts of its name. */

@@ -1,12 +1,13 @@
 /** The password grant: for tenants that switched it on, and callers that can hold a password but show no page. */
 import type { FastifyRequest } from "fastify";
+import type { TenantCard } from "#kernel/principal";
 import { readAuthPolicy } from "../tenant/auth-policy.ts";
 import { asActor } from "./caller.ts";
 import type { OAuthClient } from "./client.ts";
 import { comeAgain, OAuthError } from "./error.ts";
 import { type Form, invalidRequest } from "./form.ts";
 import { issueTokens, type TokenReply } from "./issue.ts";
-import { proveByPassword, readLoginName, record, recordSuccess } from "./log-in.ts";
+import { type Proved, proveByPassword, readLoginName, record, recordSuccess, stillProves } from "./log-in.ts";
 import { type AuthorizationServer, charge, requireOpenTenant } from "./server.ts";
 
 const lifetimeSeconds = 3_600;
@@ -43,30 +44,18 @@ export async function passwordGrant(
   const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, client.id);
   visit.ownerTenantId = user.tenantId;
   visit.who = who;
+  let reply: TokenReply;
   try {
-    // A client serves people of its own tenant and below; for others it is as if they did not exist.
-    if (client.tenantId !== null && !tenant.lineage.includes(client.tenantId)) {
-      throw new OAuthError("invalid_grant", refusal);
-    }
-    requireOpenTenant(tenant, client.id);
-    if (!tenant.features.has("passwordGrant")) {
-      throw new OAuthError("unauthorized_client", "The password grant is not enabled for this tenant.", {
-        code: "password_grant_disabled",
-      });
-    }
-    if (proof.login.mfa_enabled || (await readAuthPolicy(kernel.system.in(""), user.tenantId)).mfa === "required") {
-      throw new OAuthError(
-        "invalid_grant",
-        "This user needs a second factor: log in by authorization code or device code, or use a personal key.",
-        { code: "mfa_required" },
-      );
-    }
-    if (proof.login.must_change) {
-      throw new OAuthError("invalid_grant", "The password was set by someone else and must be changed first.", {
-        code: "password_change_required",
-      });
-    }
-    await charge(server, user.id);
+    await requireGranted(server, client, tenant, proof);
+    reply = await issueTokens(server, {
+      tenantId: user.tenantId,
+      actor: { kind: "user", id: user.id },
+      clientId: client.id,
+      scopes,
+      lifetimeSeconds,
+      authTime: kernel.now(),
+    });
+    if (!(await stillProves(server, proof, password))) throw new OAuthError("invalid_grant", refusal);
   } catch (error) {
     // The password was right, so this is no guess; it is no log-in either.
     await attempt.cancel();
@@ -76,12 +65,37 @@ export async function passwordGrant(
     throw error;
   }
   await recordSuccess(server, request, who, proof);
-  return issueTokens(server, {
-    tenantId: user.tenantId,
-    actor: { kind: "user", id: user.id },
-    clientId: client.id,
-    scopes,
-    lifetimeSeconds,
-    authTime: kernel.now(),
-  });
+  return reply;
+}
+
+/** What a right password alone is not enough for. */
+async function requireGranted(
+  server: AuthorizationServer,
+  client: OAuthClient,
+  tenant: TenantCard,
+  { user, login }: Proved,
+): Promise<void> {
+  // A client serves people of its own tenant and below; for others it is as if they did not exist.
+  if (client.tenantId !== null && !tenant.lineage.includes(client.tenantId)) {
+    throw new OAuthError("invalid_grant", refusal);
+  }
+  requireOpenTenant(tenant, client.id);
+  if (!tenant.features.has("passwordGrant")) {
+    throw new OAuthError("unauthorized_client", "The password grant is not enabled for this tenant.", {
+      code: "password_grant_disabled",
+    });
+  }
+  if (login.mfa_enabled || (await readAuthPolicy(server.kernel.system.in(""), user.tenantId)).mfa === "required") {
+    throw new OAuthError(
+      "invalid_grant",
+      "This user needs a second factor: log in by authorization code or device code, or use a personal key.",
+      { code: "mfa_required" },
+    );
+  }
+  if (login.must_change) {
+    throw new OAuthError("invalid_grant", "The password was set by someone else and must be changed first.", {
+      code: "password_change_required",
+    });
+  }
+  await charge(server, user.id);
 }

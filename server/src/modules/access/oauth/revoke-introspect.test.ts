@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeJwt } from "jose";
 import { startServer } from "../../../../test/harness.ts";
+import { connectClient, subscribe } from "../../../../test/stomp-client.ts";
 import { clientToken, makeClient, makeUser, type TestClient, userTokens } from "../../../../test/tokens.ts";
 
 const server = await startServer();
@@ -55,6 +56,17 @@ test("44. an own access token that was revoked is refused by the API and inactiv
   assert.deepEqual([await isGood(token), await isGood(sister)], [false, true]);
   assert.deepEqual((await post("introspect", client, { token })).body, { active: false });
   assert.equal((await post("revoke", client, { token })).status, 200);
+});
+
+test("44. the STOMP session of a revoked token is closed, and that of its sister is not", async () => {
+  const client = await makeClient(server, a, ["notification.subscribe"]);
+  const [token, sister] = [await clientToken(server, client), await clientToken(server, client)];
+  const [session, other] = [await connectClient(server.url, token), await connectClient(server.url, sister)];
+  assert.equal((await post("revoke", client, { token })).status, 200);
+  assert.equal(await session.fault(), "session_ended 1008");
+  await subscribe(other, "still");
+  assert.equal(other.closed(), null);
+  other.cut();
 });
 
 test("44. revoking a refresh token ends its whole grant, for a public client by its id alone", async () => {
@@ -125,6 +137,19 @@ test("45. a live token of the client's tenant or below is described; anything el
   await server.sql("update access.login set blocked_at = now() where user_id = $1", [user.id]);
   assert.deepEqual((await post("introspect", ofA, { token: ofAnn })).body, { active: false });
   await server.sql("update access.login set blocked_at = null where user_id = $1", [user.id]);
+});
+
+test("introspection tells the scope that a token has by now, not what its client has lost since", async () => {
+  const [asker, narrowed] = [
+    await makeClient(server, a, ["token.introspect"]),
+    await makeClient(server, a, "read_only"),
+  ];
+  const token = await clientToken(server, narrowed, "read desk");
+  const scope = async () => (await post("introspect", asker, { token })).body.scope;
+  assert.equal(await scope(), "read desk");
+  const key = await server.key(a, "tenant_administrator");
+  await server.patch(`/v1/client/${narrowed.id}`, { scopes: ["watch.read"] }, { key });
+  assert.equal(await scope(), "watch.read folder.read", "with what it implies");
 });
 
 test("other verbs at revocation and introspection are a JSON 404 that allows POST", async () => {

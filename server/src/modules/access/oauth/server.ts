@@ -12,11 +12,11 @@ import {
   type GuessGuard,
   type WrongCredentialLimiter,
 } from "../guess-guard.ts";
+import { createLastUse, type LastUse } from "../key/last-use.ts";
 import { keepGuard } from "../log-in-guard.ts";
 import { createSigner, type Signer } from "../signing-key/signer.ts";
-import { access } from "../tables.ts";
 import { createTokenReader, type TokenReader } from "./access-token.ts";
-import { authenticateClient, type OAuthClient } from "./client.ts";
+import { authenticateClient, type ClientStore, createClientStore, type OAuthClient } from "./client.ts";
 import { comeAgain, OAuthError } from "./error.ts";
 import type { Form } from "./form.ts";
 import { loginSuccesses } from "./log-in.ts";
@@ -25,6 +25,8 @@ export type AuthorizationServer = {
   kernel: Kernel;
   signer: Signer;
   readToken: TokenReader;
+  clients: ClientStore;
+  clientUse: LastUse;
   guard: GuessGuard;
   wrongSecrets: WrongCredentialLimiter;
   /** Work that no reply waits for; the server's end does. */
@@ -35,10 +37,13 @@ export type AuthorizationServer = {
 export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
   const now = () => kernel.now().getTime();
   const pending = new Set<Promise<unknown>>();
+  const clientUse = createLastUse(kernel.system, kernel.now, kernel.log, "client");
   return {
     kernel,
     signer: createSigner(kernel),
     readToken: createTokenReader(kernel),
+    clients: createClientStore(kernel.system, kernel.processes),
+    clientUse,
     guard: keepGuard(kernel, createGuessGuard(kernel.system, now, loginSuccesses(kernel))),
     wrongSecrets: createWrongCredentialLimiter(kernel.system, now),
     aside(work) {
@@ -49,15 +54,16 @@ export function createAuthorizationServer(kernel: Kernel): AuthorizationServer {
     },
     async settled() {
       await Promise.all(pending);
+      await clientUse.stop();
     },
   };
 }
 
 /** The client of a call. What it is, or was taken for, stands in the log from here on. */
 export async function clientOf(server: AuthorizationServer, request: FastifyRequest, form: Form): Promise<OAuthClient> {
-  const { kernel, wrongSecrets } = server;
+  const { kernel, clients, clientUse, wrongSecrets } = server;
   const { visit } = request;
-  const client = await authenticateClient(kernel.system, request.raw, form, kernel.now(), async () => {
+  const client = await authenticateClient(clients, request.raw, form, kernel.now(), async () => {
     visit.reason = "unknown";
     const wait = await wrongSecrets.countWrong(countingKey(visit.address));
     return (
@@ -65,11 +71,13 @@ export async function clientOf(server: AuthorizationServer, request: FastifyRequ
     );
   });
   visit.ownerTenantId = client.tenantId;
-  if (client.public) return client;
-  await charge(server, client.id);
-  if (client.lastUsedAt === null || kernel.now().getTime() - client.lastUsedAt.getTime() >= 60_000) {
-    server.aside(markUsed(kernel, client));
+  if (client.public) {
+    // Nothing is proved yet, and each look at what it brings costs the database.
+    await chargeStranger(server, visit.address);
+    return client;
   }
+  await charge(server, client.id);
+  clientUse.used(client.id, visit.address);
   return client;
 }
 
@@ -78,6 +86,12 @@ const rate = { ratePerSecond: 5, burst: 20 };
 /** The bucket of token calls, one per client or user: charged once its credential has proved right. */
 export async function charge({ kernel }: AuthorizationServer, id: string): Promise<void> {
   const wait = await kernel.throttle.chargeApart(`oauth ${id}`, rate);
+  if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
+}
+
+/** The bucket of what is open to all, one per address (access, section 6). */
+async function chargeStranger({ kernel }: AuthorizationServer, address: string): Promise<void> {
+  const wait = await kernel.throttle.chargeAddress(address);
   if (wait !== null) throw comeAgain("rate_limited", "Too Many Requests", wait);
 }
 
@@ -93,10 +107,4 @@ export function requireOpenTenant(tenant: TenantCard | null, clientId: string): 
   if (!tenant.features.has("api") && clientId !== "demarc-console") {
     throw new OAuthError("unauthorized_client", "The API is not enabled for this tenant.", { code: "api_not_enabled" });
   }
-}
-
-async function markUsed(kernel: Kernel, client: OAuthClient): Promise<void> {
-  await kernel.system
-    .in("")
-    .run(access.updateTable("access.client").set({ last_used_at: kernel.now() }).where("id", "=", client.id));
 }

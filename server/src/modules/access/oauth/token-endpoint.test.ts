@@ -76,6 +76,10 @@ test("34. the key that signed a token stands in the JWKS, without its private me
     assert.match(headers.get("cache-control") ?? "", /max-age=300/);
     const key = body.keys.find(({ kid }: { kid: string }) => kid === decodeProtectedHeader(token).kid);
     assert.deepEqual(Object.keys(key).sort(), ["alg", "e", "kid", "kty", "n", "use"]);
+    // The next one stands there, too.
+    assert.equal(body.keys.length, 2);
+    for (const one of body.keys)
+      for (const secret of ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]) assert.ok(!(secret in one), secret);
   }
 });
 
@@ -142,9 +146,14 @@ test("a disabled or deleted client is invalid_client, and of its secrets those t
   server.clock.set(expiresAt);
   refused(await form({ ...members, client_secret: second.secret }), 401, "invalid_client");
   assert.equal((await form({ ...members, client_secret: client.secret })).status, 200);
-  await server.sql("update access.client set enabled = false where id = $1", [client.id]);
+  const key = await server.key(tenant, "tenant_administrator");
+  const set = async (enabled: boolean) =>
+    assert.equal((await server.patch(`/v1/client/${client.id}`, { enabled }, { key })).status, 200);
+  await set(false);
   refused(await form({ ...members, client_secret: client.secret }), 401, "invalid_client");
-  await server.sql("update access.client set enabled = true, deleted_at = now() where id = $1", [client.id]);
+  await set(true);
+  assert.equal((await form({ ...members, client_secret: client.secret })).status, 200);
+  assert.equal((await server.delete(`/v1/client/${client.id}`, { key })).status, 204);
   refused(await form({ ...members, client_secret: client.secret }), 401, "invalid_client");
 });
 
@@ -265,6 +274,23 @@ test("a client's 21st call at once is 429 with Retry-After; another client's is 
   assert.match(throttled[0]!.headers.get("retry-after") ?? "", /^[1-9]\d*$/);
   assert.ok(answers.filter(({ status }) => status === 200).length >= 20);
   assert.equal((await form({ grant_type: "client_credentials", ...inBody(other) })).status, 200);
+});
+
+test("clients without a secret share the 100 calls of their address, whatever they bring; who proves a secret does not feel it", async (t) => {
+  const client = await service();
+  let nowMs = performance.now();
+  t.mock.method(performance, "now", () => nowMs);
+  nowMs += 10_000;
+  const garbage = (grant: Record<string, string>) => form({ client_id: "demarc-cli", ...grant });
+  for (let call = 0; call < 50; call++) {
+    refused(await garbage({ grant_type: "refresh_token", refresh_token: "dmr_x" }), 400, "invalid_grant");
+    const code = { code: "dma_x", redirect_uri: "http://127.0.0.1/callback", code_verifier: "x".repeat(43) };
+    refused(await garbage({ grant_type: "authorization_code", ...code }), 400, "invalid_grant");
+  }
+  const over = await garbage({ grant_type: "refresh_token", refresh_token: "dmr_x" });
+  refused(over, 429, "temporarily_unavailable", "rate_limited");
+  assert.equal(over.headers.get("retry-after"), "1");
+  assert.equal((await form({ grant_type: "client_credentials", ...inBody(client) })).status, 200);
 });
 
 test("past 60 wrong secrets a minute from one address more are 429, and right ones are not", async () => {

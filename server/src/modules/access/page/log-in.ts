@@ -16,10 +16,11 @@ import {
   readLoginName,
   record,
   recordFailure,
+  stillProves,
 } from "../oauth/log-in.ts";
 import type { AuthorizationServer } from "../oauth/server.ts";
 import { setCookie } from "../session/cookie.ts";
-import { raiseSession, type SessionRow, startSession } from "../session/store.ts";
+import { endSessionRow, raiseSession, type SessionRow, startSession } from "../session/store.ts";
 import type { AuthPolicy } from "../tables.ts";
 import { readAuthPolicy } from "../tenant/auth-policy.ts";
 import { chooseOwnPassword } from "./change-password.ts";
@@ -98,16 +99,15 @@ async function takePassword(turn: Turn, form: Form): Promise<FastifyReply> {
   if (proof.kind === "throttled") throw throttled(proof.retryAfterSeconds);
   if (proof.kind === "busy")
     throw new PageRefusal(503, "Too many log-ins at once", "Try again in a moment.", { "retry-after": "1" });
-  if (proof.kind === "wrong") {
-    const words =
-      "The user name or password is wrong. A name that several organisations know is given with the code of yours: code/name.";
-    return showPassword(turn, {}, 400, typed, words);
-  }
-  return begin(turn, proof);
+  if (proof.kind === "wrong") return showPassword(turn, {}, 400, typed, wrongWords);
+  return begin(turn, proof, typed, password);
 }
 
+const wrongWords =
+  "The user name or password is wrong. A name that several organisations know is given with the code of yours: code/name.";
+
 /** The password was right: a session, or an unfinished log-in that waits for its next step. */
-async function begin(turn: Turn, proof: Proved): Promise<FastifyReply> {
+async function begin(turn: Turn, proof: Proved, typed: string, password: string): Promise<FastifyReply> {
   const { server, request, reply, target } = turn;
   const { kernel } = server;
   const { user, attempt } = proof;
@@ -125,6 +125,10 @@ async function begin(turn: Turn, proof: Proved): Promise<FastifyReply> {
     user_agent: request.headers["user-agent"]?.slice(0, 200) ?? null,
     replaces: before?.session.id ?? null,
   });
+  if (!(await stillProves(server, proof, password))) {
+    await endSessionRow(kernel.system.in(""), session.id, kernel.now(), "log_in_ended");
+    return showPassword(turn, {}, 400, typed, wrongWords);
+  }
   const tenant = (await kernel.gate.tenant(user.tenantId))!;
   const who = asActor(tenant, { kind: "user", id: user.id, name: user.fullname }, clientIdOf(turn), session.id);
   request.visit.who = who;

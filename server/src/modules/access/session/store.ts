@@ -93,6 +93,17 @@ export async function raiseSession(
   return raised > 0 ? cookie : null;
 }
 
+/**
+ * Whether a session lives, and nothing ends it before the caller's transaction is over: whoever does so then finds what
+ * was made in it.
+ */
+export async function holdSession(tx: Db, id: string): Promise<boolean> {
+  const held = await tx.first(
+    query<{ id: string }>(sql`select id from access.session where id = ${id} and ended_at is null for share`),
+  );
+  return held !== undefined;
+}
+
 /** Ends one; the grants of its user are the caller's. */
 export async function endSessionRow(db: Db, id: string, at: Date, why: string): Promise<boolean> {
   const ended = await db.run(

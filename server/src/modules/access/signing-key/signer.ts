@@ -1,7 +1,8 @@
-/** What signs and what verifies. Public halves never change, so they are kept; which key signs is read at each use. */
+/** What signs and what verifies. Public halves never change, so they are kept; which key signs, until it may have changed. */
 import { type CryptoKey, importJWK, importPKCS8, type JWK, type JWTPayload, SignJWT } from "jose";
 import { sql } from "kysely";
 import { type Database, hot, query } from "#kernel/db";
+import { createKept } from "#kernel/kept";
 import type { Kernel } from "#kernel/kernel";
 import { privatePlace, publishedKeys, type SigningAlgorithm, type SigningKeyRow } from "./keys.ts";
 import { tendSigningKeys } from "./tend.ts";
@@ -65,14 +66,19 @@ export type Signer = {
   published(): Promise<JWK[]>;
 };
 
-const activeKey = hot<{ at: Date }, { kid: string }>("active_signing_key", ({ at }) =>
-  query(sql`select kid from access.signing_key where active_from <= ${at} order by active_from desc limit 1`),
+type Turn = { kid: string; active_from: Date; until: Date | null };
+/** The key whose turn it is, and when the next one's begins. */
+const activeKey = hot<{ at: Date }, Turn>("active_signing_key", ({ at }) =>
+  query(sql`select kid, active_from,
+      (select min(active_from) from access.signing_key where active_from > ${at}) as until
+    from access.signing_key where active_from <= ${at} order by active_from desc limit 1`),
 );
 const keyByName = (kid: string) => query<SigningKeyRow>(sql`select * from access.signing_key where kid = ${kid}`);
 
 /** Makes the first keys when they are first needed: a process that signs nothing pays for none. */
 export function createSigner(kernel: Kernel): Signer {
   const { system, secrets } = kernel;
+  const turns = createKept<Turn>(kernel.processes, 1);
   let held: { kid: string; algorithm: SigningAlgorithm; key: CryptoKey } | null = null;
   let making: Promise<void> | null = null;
 
@@ -83,9 +89,14 @@ export function createSigner(kernel: Kernel): Signer {
     return making;
   }
 
+  function knownTurn(at: Date): Turn | undefined {
+    const known = turns.known("");
+    return known && known.active_from <= at && (known.until === null || at < known.until) ? known : undefined;
+  }
+
   async function active(): Promise<NonNullable<typeof held>> {
-    for (;;) {
-      const row = await system.in("").first(activeKey({ at: kernel.now() }));
+    for (let row = knownTurn(kernel.now()); ; row = undefined) {
+      row ??= await turns.read("", () => system.in("").first(activeKey({ at: kernel.now() })));
       if (!row) {
         await make();
         continue;

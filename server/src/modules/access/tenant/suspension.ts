@@ -53,12 +53,13 @@ export async function setSuspended(ctx: Context, id: string, suspend: boolean, r
 
 /** Sessions and tokens of the tenant and all below it end for good: resuming wakes keys, not these. */
 export async function endTokens(ctx: Context, tenantId: string): Promise<void> {
+  // First, so that a grant that is just being opened in one is there to be ended, too.
   await ctx.db.run(
-    query(sql`update access."grant" set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
+    query(sql`update access.session set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
       and tenant_id in (select tenant_id from access.tenant_ancestor where ancestor_id = ${tenantId})`),
   );
   await ctx.db.run(
-    query(sql`update access.session set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
+    query(sql`update access."grant" set ended_at = ${ctx.now}, ended_reason = 'tenant_suspended' where ended_at is null
       and tenant_id in (select tenant_id from access.tenant_ancestor where ancestor_id = ${tenantId})`),
   );
   await denyTokens(ctx.db, ctx.now, [{ tenantId, kind: "tenant", value: tenantId }]);

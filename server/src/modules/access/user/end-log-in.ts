@@ -6,6 +6,7 @@ import { keysOfEndedUser } from "../key/ended-user.ts";
 import { endLinks } from "../link/link.ts";
 import { denyTokens } from "../oauth/deny-list.ts";
 import { endSessionsOf } from "../session/store.ts";
+import { lockLogIn } from "./log-in-row.ts";
 
 /**
  * Ends every credential of a user that is deactivated, deleted or loses its log-in, in the transaction of that change:
@@ -27,6 +28,9 @@ export async function endTokens(
   user: { tenantId: string; id: string },
   keptSessionId: string | null = null,
 ): Promise<void> {
+  // A log-in under way sees this change, or is over and ended by it (oauth/log-in.ts, stillProves).
+  await lockLogIn(ctx.db, user.id);
+  // Sent at once, run in order: a grant that is just being opened in a session is there when the session could be ended.
   await Promise.all([
     endSessionsOf(ctx.db, user.id, ctx.now, "log_in_ended", keptSessionId),
     ctx.db.run(

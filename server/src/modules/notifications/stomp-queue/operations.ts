@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Static } from "typebox";
 import { changesOf } from "#kernel/audit";
-import type { Context } from "#kernel/contract";
+import { type Context, Reply } from "#kernel/contract";
 import { query, tables, violates } from "#kernel/db";
 import { knownTypes, typesOf } from "#kernel/event-filter";
 import { findPlace } from "#kernel/event-reader";
@@ -135,7 +135,7 @@ async function insertQueue(ctx: Context, input: Static<typeof NewStompQueue>, po
   const queue = queueOf(row);
   ctx.emit(queueCreated, { ...placeOf(row), resource: queue, previous: null, changed: [] });
   record(ctx, row, "created", changesOf(null, queue, recorded));
-  return { body: queue, etag: tagOf(row) };
+  return new Reply(201, queue, { location: `/stomp-queue/${id}`, etag: tagOf(row) });
 }
 
 async function unlessTaken(work: Promise<unknown>): Promise<void> {

@@ -43,10 +43,7 @@ export const stompQueueRoutes = [
     body: NewStompQueue,
     replies: { 201: StompQueue },
     problems: [queueNameTaken, cursorUnknown, positionExpired],
-    run: async (ctx, { body }) => {
-      const { body: queue, etag } = await createQueue(ctx, body);
-      return new Reply(201, queue, { location: `/stomp-queue/${queue.id}`, etag });
-    },
+    run: (ctx, { body }) => createQueue(ctx, body),
   }),
   route({
     method: "GET",
