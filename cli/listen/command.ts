@@ -43,10 +43,14 @@ export function listenCommand(name: string): Command {
 /** Runs the command to its end; gives its exit code. */
 async function run(given: Given): Promise<number> {
   const stop = new AbortController();
-  // A second signal ends it at once.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
-  process.stdout.on("error", () => {});
   const tell = (words: string) => void process.stderr.write(`${words}\n`);
+  const say = given.quiet ? () => {} : tell;
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => {
+      say("Ending, as soon as the event at hand is finished. A second signal ends at once.");
+      stop.abort();
+    });
+  process.stdout.on("error", () => {});
   if (typeof WebSocket === "undefined") {
     tell("demarc listen needs Node 22 or newer.");
     return exitCode.usage;
@@ -56,7 +60,7 @@ async function run(given: Given): Promise<number> {
     if (options.isSecretNew) tell(`The secret that signs what is forwarded: ${options.forward?.secret}`);
     const credential = readCredential(process.env, options.url);
     const place = options.keeps.in === "file" ? await openPlace(options.keeps.file) : placeOnServer();
-    await receive({ options, credential, place, stop: stop.signal, print, say: options.quiet ? () => {} : tell });
+    await receive({ options, credential, place, stop: stop.signal, print, say });
     return exitCode.done;
   } catch (error) {
     // Whoever read the lines has enough of them, as `head` has.

@@ -44,7 +44,6 @@ export type Options = {
   isSecretNew: boolean;
   format: Given["format"];
   count: number;
-  quiet: boolean;
 };
 
 /** Topics of events, as the specification of destinations has them: the parts that a feed knows too. */
@@ -80,7 +79,6 @@ export function readOptions(given: Given): Options {
     isSecretNew: given.forward !== undefined && !given.secret,
     format: given.format,
     count: given.count === undefined ? Number.POSITIVE_INFINITY : wholeNumber(given.count),
-    quiet: given.quiet === true,
   };
 }
 
