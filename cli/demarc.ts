@@ -1,7 +1,11 @@
 #!/usr/bin/env node
-/** The command `demarc`. Exit codes: 0 all is well, 1 it is not, 2 the command could not do its work. */
+/**
+ * The command `demarc`. Exit codes: 0 all is well, 1 it is not, 2 the command could not do its work; `listen` has more
+ * of its own.
+ */
 import { Command, CommanderError } from "commander";
 import { UnusableInput, verifyChain } from "./audit-verify.ts";
+import { listenCommand } from "./listen/command.ts";
 
 const program = new Command("demarc")
   .description("Work on a Demarc installation and what it hands out.")
@@ -40,6 +44,8 @@ secrets
   .description("Wrap all data keys under the first master key.")
   .option("--data", "also make new data keys, and seal every stored secret anew")
   .action(async ({ data }: { data?: true }) => (await import("./secrets.ts")).rotate(data === true));
+
+program.addCommand(listenCommand("listen"));
 
 try {
   await program.parseAsync();

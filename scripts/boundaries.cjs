@@ -53,7 +53,13 @@ module.exports = {
       from: { path: "^cli/", pathNot: "\\.test\\.ts$|^cli/secrets\\.ts$" },
       to: { path: "^(server|scripts|bench)/" },
     },
-    { name: "server-knows-no-cli", severity: "error", from: { path: "^server/src/" }, to: { path: "^cli/" } },
+    {
+      name: "sdk-stands-alone",
+      severity: "error",
+      from: { path: "^sdk/", pathNot: "\\.test\\.ts$" },
+      to: { pathNot: "^sdk/", dependencyTypesNot: ["core"] },
+    },
+    { name: "server-knows-no-cli", severity: "error", from: { path: "^server/src/" }, to: { path: "^(cli|sdk)/" } },
     { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
   options: {

@@ -13,6 +13,7 @@ after(() => rmSync(copy, { recursive: true, force: true }));
 for (const name of [
   "server",
   "cli",
+  "sdk",
   "scripts",
   "bench",
   "openapi",
@@ -178,6 +179,7 @@ test("the boundary check refuses a kernel that knows a module, a module that rea
   writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
   appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');
   appendFileSync(join(copy, "cli/audit-verify.ts"), 'import "../server/src/kernel/json.ts";\n');
+  appendFileSync(join(copy, "sdk/verify-webhook.ts"), 'import "ws";\nimport "../cli/canonical-json.ts";\n');
   writeFileSync(join(copy, "server/src/stomp/planted-stomp.ts"), 'import "node:net";\nimport "../app.ts";\n');
   const { code, output } = await outputOf("boundaries");
   assert.notEqual(code, 0);
@@ -186,6 +188,8 @@ test("the boundary check refuses a kernel that knows a module, a module that rea
     "module-only-by-its-index",
     "schema-imports-no-server-code",
     "cli-knows-no-server",
+    "sdk-stands-alone.*ws/",
+    "sdk-stands-alone.*cli/",
     "stomp-knows-no-module",
     "stomp-but-its-socket-is-pure.* net",
   ];

@@ -10,7 +10,7 @@ export const checks: { name: string; command: string[] }[] = [
     name: "format and lint",
     command: [bin("biome"), "ci", "--colors=off", "--error-on-warnings", "--max-diagnostics=20", "."],
   },
-  { name: "boundaries", command: [bin("depcruise"), "--config", "scripts/boundaries.cjs", "server/src", "cli"] },
+  { name: "boundaries", command: [bin("depcruise"), "--config", "scripts/boundaries.cjs", "server/src", "cli", "sdk"] },
   { name: "dead code", command: [bin("knip")] },
   { name: "generated files", command: [process.execPath, "scripts/generate.ts", "--check"] },
   { name: "OpenAPI by redocly", command: ["sh", "-c", "node_modules/.bin/redocly lint openapi/*/*.json"] },

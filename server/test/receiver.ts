@@ -10,7 +10,7 @@ type Answer = (received: Received, response: ServerResponse, request: IncomingMe
 export async function startReceiver(answer: Answer = (_, response) => void response.writeHead(204).end()) {
   const received: Received[] = [];
   const sockets = new Set<Socket>();
-  const receiver = { received, url: "", connections: 0, answer };
+  const receiver = { received, url: "", connections: 0, answer, close };
   const server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request.setEncoding("utf8")) body += chunk;
@@ -25,10 +25,11 @@ export async function startReceiver(answer: Answer = (_, response) => void respo
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   receiver.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
-  after(() => {
+  function close(): void {
     server.close();
     for (const socket of sockets) socket.destroy();
-  });
+  }
+  after(close);
   return receiver;
 }
 

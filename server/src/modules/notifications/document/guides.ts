@@ -14,6 +14,7 @@ const files: { name: string; reference: boolean; file?: string }[] = [
   { name: "roles", reference: false },
   { name: "monitoring", reference: false },
   { name: "notifications", reference: false },
+  { name: "receiver", reference: false },
   { name: "webhooks", reference: false },
   { name: "limits", reference: false },
   { name: "repeatable-calls", reference: false },

@@ -13,7 +13,7 @@ import { errorPage, indexPage, pageOf, swaggerPage, titleOf } from "./html.ts";
 const policy =
   "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 const assets =
-  /^\/(page\.css|swagger\.js|icon\.svg|swagger-ui\.css|swagger-ui-bundle\.js|oauth2-redirect\.html|oauth2-redirect\.js)$/;
+  /^\/(page\.css|swagger\.js|icon\.svg|swagger-ui\.css|swagger-ui-bundle\.js|oauth2-redirect\.html|oauth2-redirect\.js|demarc-listen\.mjs)$/;
 
 export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise<void> {
   const { documents, versions, settings, throttle } = kernel;
