@@ -1,9 +1,10 @@
 /** The secrets and headers of webhooks: sealed at rest, opened for the attempts alone. */
+import type { KeyObject } from "node:crypto";
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
 import { hot, query } from "#kernel/db";
 import type { Address } from "#kernel/delivery/contract";
-import { newPair, newSecret, readPrivateKey } from "#kernel/delivery/signature";
+import { keyOfSecret, newPair, newSecret, readPrivateKey } from "#kernel/delivery/signature";
 import { newId } from "#kernel/ids";
 import type { Secrets } from "#kernel/secrets";
 import { notificationTables, type WebhookRow, type WebhookSecretRow } from "../tables.ts";
@@ -38,9 +39,11 @@ export async function sealHeaders(ctx: Context, place: Place, headers: Record<st
   return ctx.secrets.seal(place.tenantId, headersPlace(place.webhookId), JSON.stringify(headers));
 }
 
-export async function openHeaders(secrets: Secrets, row: WebhookRow): Promise<Record<string, string>> {
+export async function openHeaders(secrets: Secrets, row: WebhookRow): Promise<Readonly<Record<string, string>>> {
   if (row.headers_sealed === null) return {};
-  return JSON.parse((await secrets.open(row.tenant_id, headersPlace(row.id), row.headers_sealed)).toString());
+  return secrets.openAs(row.tenant_id, headersPlace(row.id), row.headers_sealed, (plain) =>
+    JSON.parse(plain.toString()),
+  );
 }
 
 /** A webhook with its live secrets, newest first. */
@@ -55,22 +58,18 @@ export const findReceivers = hot<{ ids: string[]; now: Date }, Receiver>("find_r
 
 /** Where a webhook sends to, with all that signs at this moment. */
 export async function addressOf(secrets: Secrets, row: Receiver): Promise<Address> {
-  const opened = await Promise.all(
-    row.keys
-      .filter(({ kind }) => row.signatures.includes(kind))
-      .map(async ({ id, kind, sealed }) => ({
-        kind,
-        text: (await secrets.open(row.tenant_id, secretPlace(id), sealed)).toString(),
-      })),
-  );
-  return {
-    url: row.url,
-    headers: await openHeaders(secrets, row),
-    keys: {
-      v1: opened
-        .filter(({ kind }) => kind === "v1")
-        .map(({ text }) => Buffer.from(text.slice("whsec_".length), "base64")),
-      v1a: opened.filter(({ kind }) => kind === "v1a").map(({ text }) => readPrivateKey(text)),
-    },
-  };
+  const keysOf = (wanted: "v1" | "v1a", read: (stored: string) => KeyObject) =>
+    Promise.all(
+      row.keys
+        .filter(({ kind }) => kind === wanted && row.signatures.includes(kind))
+        .map(({ id, sealed }) =>
+          secrets.openAs(row.tenant_id, secretPlace(id), sealed, (plain) => read(plain.toString())),
+        ),
+    );
+  const [headers, v1, v1a] = await Promise.all([
+    openHeaders(secrets, row),
+    keysOf("v1", keyOfSecret),
+    keysOf("v1a", readPrivateKey),
+  ]);
+  return { url: row.url, headers, keys: { v1, v1a } };
 }
