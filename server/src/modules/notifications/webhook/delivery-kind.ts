@@ -71,14 +71,12 @@ async function putMessages(
     if (typeof standing !== "string") return standing;
     throw refuse(unauthenticated);
   };
-  const kinds = knownTypes(kernel.versions, one.api_version);
+  // A type that nothing here is of costs planning all the same.
+  const types = new Set(own.map(({ about }) => about));
+  const kinds = knownTypes(kernel.versions, one.api_version).filter(({ type }) => types.has(type));
+  const ids = [...new Set(own.map(({ message_id }) => message_id))];
   try {
-    const { who, events } = await findEvents(
-      kernel,
-      reader,
-      [...new Set(own.map(({ message_id }) => message_id))],
-      kinds,
-    );
+    const { who, events } = await findEvents(kernel, reader, ids, kinds, own[0]?.created_at);
     const byId = new Map(events.map((event) => [event.id, event]));
     for (const webhook of alike) {
       const address = await addressOf(kernel.secrets, webhook);
