@@ -56,6 +56,8 @@ export type AppParts = LimiterSettings & {
   versions?: readonly Version[];
   changes?: readonly Change[];
   betaEnabled?: boolean;
+  /** How long an attempt of a delivery may take, for tests of receivers that hang. */
+  attemptMs?: number;
 };
 
 export type App = {
@@ -131,7 +133,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
-    deliveries: await startDeliveries(base as Kernel),
+    deliveries: await startDeliveries(base as Kernel, parts.attemptMs),
     operations: startOperations(base as Kernel),
     mail: createPost(base as Kernel),
   });

@@ -66,10 +66,12 @@ const targetsOff = hot<Record<never, never>, { id: string; kind: string }>("targ
   query(sql`select id, kind from kernel.delivery_target where owner_off limit 1000`),
 );
 
-export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
+/** @param attemptMs how long one call may take; default 15,000, and not more: a lease must outlast what waits and its call. */
+export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promise<Deliveries> {
   const kinds = new Map<string, DeliveryKind>();
   for (const module of kernel.modules) for (const kind of module.deliveries ?? []) kinds.set(kind.kind, kind);
-  const outbound = createOutbound({ guard: kernel.guard, userAgent: `Demarc/${kernel.settings.release}` });
+  const userAgent = `Demarc/${kernel.settings.release}`;
+  const outbound = createOutbound({ guard: kernel.guard, userAgent, timeoutMs: attemptMs });
   const worker = randomUUID();
   const system = kernel.system.in("");
   const settler = createSettler(kernel, worker, (standings) => {
