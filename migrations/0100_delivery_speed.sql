@@ -115,6 +115,33 @@ begin
   end loop;
 end $$;
 
+create or replace function kernel.leave_deliveries(worker text, at timestamptz) returns void language plpgsql as $$
+begin
+  perform from kernel.delivery_target where id in (select target_id from kernel.delivery where lease_holder = worker and lease_until is not null)
+    order by id for no key update;
+  with freed as (
+    update kernel.delivery set lease_holder = null, lease_until = null where lease_holder = worker and lease_until is not null
+    returning target_id
+  )
+  update kernel.delivery_target set due_at = least(due_at, at) where id in (select target_id from freed);
+  perform pg_notify('demarc_delivery', '');
+end $$;
+
+-- Gives back what processes that are no more had claimed. They have been silent for as long as a call may take, so that
+-- what must go in order is not under way twice even where one of them lives on, cut off from the database.
+create function kernel.leave_for_dead(at timestamptz) returns void language plpgsql as $$
+declare
+  dead text;
+begin
+  if not pg_try_advisory_xact_lock(7301946090) then return; end if;
+  for dead in
+    select distinct d.lease_holder from kernel.delivery d where d.lease_until is not null and not exists (
+      select from kernel.process p where p.id = d.lease_holder and p.heartbeat_at > clock_timestamp() - interval '15 seconds')
+  loop
+    perform kernel.leave_deliveries(dead, at);
+  end loop;
+end $$;
+
 -- As in 0082, and: what a crash of the database undoes of it is claimed again, so its commit waits for no disk.
 create or replace function kernel.claim_deliveries(worker text, at timestamptz, room integer, failing_room integer)
 returns setof kernel.delivery language plpgsql as $$

@@ -66,8 +66,9 @@ const settled = async (targetId: string, messageId: string, attempts: number) =>
 const seen = () => receiver.received.map(({ body }) => body);
 
 /** Answers after a turn of the event loop, so that calls at once are seen to be so. */
-let [atOnce, mostAtOnce] = [0, 0];
+let mostAtOnce = 0;
 function answerBy(statusOf: (received: Received) => number): void {
+  let atOnce = 0;
   receiver.answer = (received, response) => {
     mostAtOnce = Math.max(mostAtOnce, ++atOnce);
     setTimeout(() => {
@@ -81,7 +82,7 @@ beforeEach(() => {
   receiver.received.length = 0;
   dead = [];
   ownersOff = new Set();
-  [atOnce, mostAtOnce] = [0, 0];
+  mostAtOnce = 0;
   answerBy(() => 204);
 });
 
@@ -188,8 +189,33 @@ const gives = (
     );
   });
 
+/** Enters a process whose last heartbeat was so long ago, or will be. */
+const beats = (id: string, since: string) =>
+  server.sql(
+    `insert into kernel.process (id, release, started_at, heartbeat_at, generation, master_kids)
+     values ($1, 'x', now(), clock_timestamp() + $2::interval, 1000000, '{}')`,
+    [id, since],
+  );
+
+test("what a process that is no more was given is sent without waiting for its lease", async () => {
+  const [target, other] = [await makeTarget(), await makeTarget()];
+  await beats("dead", "-16 seconds");
+  await beats("silent", "-5 seconds");
+  assert.equal((await gives(target, ["k0", "k1"], "dead", 2)).length, 2);
+  assert.equal((await gives(other, ["k2"], "silent", 2)).length, 1);
+  await server.sql("select kernel.leave_for_dead($1)", [server.clock.now()]);
+  assert.deepEqual(
+    (await rowsOf(other)).map((row) => row.lease_holder),
+    ["silent"],
+  );
+  await eventually(() => receiver.received.length === 2);
+  assert.deepEqual(seen().sort(), ["k0", "k1"]);
+  await server.sql("delete from kernel.delivery where target_id = $1", [other]);
+});
+
 test("what a worker was given and does not send is sent by another when its lease of a minute is over, once", async () => {
   const target = await makeTarget();
+  await beats("ghost", "1 day");
   const given = await gives(target, ["l0", "l1", "l2"], "ghost", 2);
   assert.deepEqual(
     given.map(({ message_id }) => message_id),

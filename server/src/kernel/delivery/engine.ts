@@ -1,10 +1,9 @@
 /**
  * The one engine of all outbound messages (exchange, section 6). Rows are the truth: a worker claims what is due for a
- * minute, sends it, and writes down how it ended, many at a time; what a dead worker had claimed is claimed again. What
- * is new may be given to the worker of the process that makes it, in the statement that makes it. Targets are served in
+ * minute, sends it, and writes down how it ended, many at a time; what a dead worker had claimed is claimed again, sooner
+ * where its process is known to be no more. What is new may be given to the worker of the process that makes it, in the statement that makes it. Targets are served in
  * turn, and those that fail share half of a worker's places, so that none of them delays the others.
  */
-import { randomUUID } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import { inTransaction, systemCaller } from "../context.ts";
 import type { Context, Stop } from "../contract.ts";
@@ -24,6 +23,8 @@ const fewPlaces = 128;
 /** What has waited for its target's place for so long is given back: its lease must outlast its call. */
 const mostWaitMs = 40_000;
 const pollMs = 500;
+/** How often it is looked for what dead processes had claimed. */
+const burialMs = 2_000;
 /** Before it is looked for again what another statement had in hand. */
 const againMs = 15;
 /** How long a stopping server waits for calls under way; the leases of the rest are given back. */
@@ -59,6 +60,9 @@ const nextDue = hot<{ failing: boolean }, { due: Date | null }>("next_delivery_d
   query(sql`select nullif(min(due_at), 'infinity') as due from kernel.delivery_target
     where is_on and not suspended and not owner_off and (failures = 0 or ${failing})`),
 );
+const leaveForDead = hot<{ now: Date }, never>("leave_for_dead", ({ now }) =>
+  query(sql`select kernel.leave_for_dead(${now})`),
+);
 const resumeTargets = hot<{ now: Date }, never>("resume_targets", ({ now }) =>
   query(sql`select kernel.resume_targets(${now})`),
 );
@@ -72,7 +76,7 @@ export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promi
   for (const module of kernel.modules) for (const kind of module.deliveries ?? []) kinds.set(kind.kind, kind);
   const userAgent = `Demarc/${kernel.settings.release}`;
   const outbound = createOutbound({ guard: kernel.guard, userAgent, timeoutMs: attemptMs });
-  const worker = randomUUID();
+  const worker = kernel.processes.id;
   const system = kernel.system.in("");
   const settler = createSettler(kernel, worker, (standings) => {
     wake();
@@ -269,6 +273,12 @@ export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promi
     resume().catch((error) => kernel.log.debug({ err: error }, "held targets wait for the database"));
   }, pollMs);
   resuming.unref();
+  const burying = setInterval(() => {
+    system
+      .run(leaveForDead({ now: kernel.now() }))
+      .catch((error) => kernel.log.debug({ err: error }, "what the dead had claimed waits for the database"));
+  }, burialMs);
+  burying.unref();
   await kernel.listener.listen("demarc_delivery", wake);
   wake();
 
@@ -296,6 +306,7 @@ export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promi
       stopped = true;
       clearTimeout(timer);
       clearInterval(resuming);
+      clearInterval(burying);
       await looking;
       const end = setTimeout(() => cut.abort(), graceMs);
       while (flying.size > 0) await Promise.all([...flying.values(), new Promise((resolve) => setImmediate(resolve))]);
