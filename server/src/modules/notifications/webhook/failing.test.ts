@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "../../../../test/harness.ts";
-import { startReceiver } from "../../../../test/receiver.ts";
 import { hour, seenBy, startWebhooks } from "./webhook.fixture.ts";
 
 const attemptMs = 300;
-const { server, key, makeThing, register, remove, deliveries, state, untilNext } = await startWebhooks({ attemptMs });
+const { server, startReceiver, key, makeThing, register, remove, deliveries, state, untilNext } = await startWebhooks({
+  attemptMs,
+});
 
 test("WH-2. 500, 302, a reset and a hanging receiver are tried again on schedule with the same id and bytes; ten failures are dead; a retry sends it once more", async () => {
   let calls = 0;

@@ -2,11 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventually } from "../../../../test/harness.ts";
 import { thingCreated } from "../../../../test/planted.ts";
-import { startReceiver } from "../../../../test/receiver.ts";
 import { clientToken, makeClient, makeUser, userTokens } from "../../../../test/tokens.ts";
 import { hour, seenBy, startWebhooks } from "./webhook.fixture.ts";
 
-const { server, ours, key, makeThing, register, remove, deliveries, state, untilNext, caughtUp } =
+const { server, startReceiver, ours, key, makeThing, register, remove, deliveries, state, untilNext, caughtUp } =
   await startWebhooks();
 
 test("WH-6. patterns choose the events; a type that does not exist is refused with a hint; a webhook never hears of itself", async () => {

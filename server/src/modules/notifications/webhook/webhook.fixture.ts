@@ -1,8 +1,10 @@
 /** A tenant with webhooks at receivers on loopback, for the test files of webhooks. */
 import assert from "node:assert/strict";
+import { after } from "node:test";
+import { faultsOfEvent } from "../../../../test/check-event.ts";
 import { eventually, startServer } from "../../../../test/harness.ts";
 import { planted } from "../../../../test/planted.ts";
-import type { Received } from "../../../../test/receiver.ts";
+import { type Received, startReceiver } from "../../../../test/receiver.ts";
 import { modules } from "../../../app.ts";
 
 export const hour = 3_600_000;
@@ -15,11 +17,25 @@ export async function startWebhooks(options: { attemptMs?: number } = {}) {
   const ours = await server.tenant(server.rootId, "customer", "Ours");
   const key = await server.key(ours, "tenant_administrator");
   const writer = await server.key(ours, ["export.run"]);
+  const receivers: Received[][] = [];
+  after(() => {
+    const events = receivers.flat().map(({ body }) => JSON.parse(body));
+    // A test send is an example; it may say so.
+    const faults = events.flatMap(({ test: _, ...event }) => faultsOfEvent(server.kernel, event));
+    assert.deepEqual([...new Set(faults)], []);
+    assert.ok(events.length > 0);
+  });
 
   return {
     server,
     ours,
     key,
+    /** A receiver that gets nothing but events as the catalogue describes them. */
+    async startReceiver(...given: Parameters<typeof startReceiver>) {
+      const receiver = await startReceiver(...given);
+      receivers.push(receiver.received);
+      return receiver;
+    },
     makeThing: async (name = "thing") => (await server.post("/v1/thing", { name }, { key: writer })).body.id as string,
     /** `by`: who makes it, and so owns it. */
     async register(url: string, more: object = {}, by: { key: string } | { token: string } = { key }) {

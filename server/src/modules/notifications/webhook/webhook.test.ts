@@ -3,10 +3,10 @@ import { createPublicKey, verify } from "node:crypto";
 import { test } from "node:test";
 import { Webhook as Verifier } from "standardwebhooks";
 import { eventually } from "../../../../test/harness.ts";
-import { type Received, signedHeaders, startReceiver } from "../../../../test/receiver.ts";
+import { type Received, signedHeaders } from "../../../../test/receiver.ts";
 import { hour, seenBy, startWebhooks } from "./webhook.fixture.ts";
 
-const { server, ours, key, makeThing, register, remove, deliveries } = await startWebhooks();
+const { server, startReceiver, ours, key, makeThing, register, remove, deliveries } = await startWebhooks();
 const theirs = await server.tenant(server.rootId, "customer", "Theirs");
 const foreign = await server.key(theirs, "tenant_administrator");
 
