@@ -57,6 +57,8 @@ export type AppParts = LimiterSettings & {
   versions?: readonly Version[];
   changes?: readonly Change[];
   betaEnabled?: boolean;
+  /** How long an attempt of a delivery may take, for tests of receivers that hang. */
+  attemptMs?: number;
 };
 
 export type App = {
@@ -73,7 +75,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   const now = parts.now ?? (() => new Date());
   const onLost = (error: Error) => log.warn({ err: error }, "a database connection was lost");
   const db = openDatabase({ url: parts.databaseUrl, role: "demarc_server", shared: 4, pool: parts.pool, onLost });
-  const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 1, pool: 4, onLost });
+  const system = openDatabase({ url: parts.databaseUrl, role: "demarc_system", shared: 3, pool: 4, onLost });
   const secrets = await createSecrets(parts.masterKeys, createDataKeyStore(system), now);
   const masterKeyWatch = watchMasterKeys(parts.rereadMasterKeys ?? (() => parts.masterKeys), secrets, log);
   const listener = await openListener({ url: parts.databaseUrl, log });
@@ -132,7 +134,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
   };
   const kernel: Kernel = Object.assign(base, {
     documents: createDocuments(base),
-    deliveries: await startDeliveries(base as Kernel),
+    deliveries: await startDeliveries(base as Kernel, parts.attemptMs),
     operations: startOperations(base as Kernel),
     mail: createPost(base as Kernel),
   });

@@ -34,7 +34,7 @@ type Ask = {
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
 type Options = Partial<
-  Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled" | "limiter" | "redisUrl" | "log">
+  Pick<AppParts, "modules" | "versions" | "changes" | "betaEnabled" | "limiter" | "redisUrl" | "log" | "attemptMs">
 > & {
   settings?: Partial<Settings>;
   /** Another server on the database, and under the master keys, of one that runs or has run. */
@@ -96,6 +96,7 @@ export async function startServer(options: Options = {}) {
     versions: options.versions,
     changes: options.changes,
     betaEnabled: options.betaEnabled,
+    attemptMs: options.attemptMs,
     limiter: options.limiter ?? "auto",
     redisUrl: options.redisUrl ?? "",
   });

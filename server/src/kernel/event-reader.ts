@@ -107,19 +107,33 @@ export async function readEvents(kernel: LogAccess, reader: Reader, ask: EventAs
   return { who, events, next: atEnd ? head : { epoch: state.epoch, position: scannedTo, day }, atEnd, head };
 }
 
-/** Events by their ids, those that the caller may see: of the acting tenant and of those below it. */
+/**
+ * Events by their ids, those that the caller may see: of the acting tenant and of those below it. `near`: about when they
+ * were logged; only what is not found within a day of it is looked for in all of the log.
+ */
 export async function findEvents(
   kernel: LogAccess,
   reader: Reader,
   ids: readonly string[],
   kinds: readonly EventKind[],
+  near?: Date,
 ): Promise<{ who: Principal; events: LoggedEvent[] }> {
-  const { who, rows } = await asOneState(kernel, reader, (now) => {
-    const filter = { kinds, includeBelow: true };
-    return sql`${stateWith} left join lateral (select ${columns} from kernel.event e
-      where e.id = any(${[...ids]}) and ${visibleEvents(now, filter)}) e on true`;
-  });
-  return { who, events: rows.filter((row) => row.id !== null) };
+  const find = async (wanted: readonly string[], within: RawBuilder<unknown>) => {
+    const { who, rows } = await asOneState(kernel, reader, (now) => {
+      const filter = { kinds, includeBelow: true };
+      return sql`${stateWith} left join lateral (select ${columns} from kernel.event e
+        where e.id = any(${[...wanted]}) and ${within} and ${visibleEvents(now, filter)}) e on true`;
+    });
+    return { who, events: rows.filter((row) => row.id !== null) };
+  };
+  if (!near) return find(ids, sql`true`);
+  const dayAway = (days: number) => new Date(near.getTime() + days * 86_400_000);
+  const first = await find(ids, sql`e.logged_at >= ${dayAway(-1)} and e.logged_at < ${dayAway(1)}`);
+  const known = new Set(first.events.map(({ id }) => id));
+  const others = ids.filter((id) => !known.has(id));
+  if (others.length === 0) return first;
+  const rest = await find(others, sql`true`);
+  return { who: rest.who, events: [...first.events, ...rest.events] };
 }
 
 /** One event by its id, if the caller may see it: the acting tenant's own, or of one below it. */

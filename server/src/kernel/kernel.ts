@@ -24,11 +24,16 @@ export type Verdict =
   | { ok: true; who: Principal; expiresAtMs: number }
   | { ok: false; reason: RefusalReason; tenantId: string | null; hint?: string; retryAfterSeconds?: number };
 
+/** `off`: it may not act, and may again some day (blocked, disabled, its tenant suspended). `gone`: for good. */
+export type Standing = Principal | "off" | "gone";
+
 /** What the module that owns credentials and tenants does for the front door. Answers at once when it knows by heart. */
 export type Gate = {
   authenticate(credential: string, address: string): Verdict | Promise<Verdict>;
   /** The principal of work that was started earlier, with its rights as they are now; null when it has none left. */
   principalOf(actor: { kind: string; id: string }, tenantId: string): Promise<Principal | null>;
+  /** As `principalOf`, of whom something works on for again and again: kept as credentials are, and dropped as they are. */
+  standingOf(actor: { kind: string; id: string }, tenantId: string): Promise<Standing>;
   tenant(idOrCode: string): TenantCard | null | Promise<TenantCard | null>;
 };
 

@@ -9,7 +9,7 @@ export type OutboundRequest = {
   url: string;
   headers?: Readonly<Record<string, string>>;
   body?: string | Uint8Array;
-  /** Look-up, connection, TLS and the whole reply together. Default 15,000. */
+  /** Look-up, connection, TLS and the whole reply together; the client's own unless said. */
   timeoutMs?: number;
   /** What is read of the reply's body; the rest is not waited for. Default 65,536. */
   maxReplyBytes?: number;
@@ -67,18 +67,20 @@ const ownHeaders =
  * and connects to the very address that it checked, in HTTP/1.1, without proxy; no redirect is followed, a 3xx is a reply.
  * TLS is always verified, against Node's own authorities and those of `NODE_EXTRA_CA_CERTS`.
  * @param options.connectTimeoutMs for TCP and TLS together, within the call's limit; default 5,000
+ * @param options.timeoutMs of calls that state none; default 15,000
  */
 export function createOutbound(options: {
   guard: AddressGuard;
   userAgent: string;
   connectTimeoutMs?: number;
+  timeoutMs?: number;
 }): Outbound {
   const pools = createPools(options.connectTimeoutMs ?? 5_000);
   let closed = false;
 
   async function call(request: OutboundRequest): Promise<OutboundReply> {
     const startedAt = performance.now();
-    const timeoutMs = request.timeoutMs ?? 15_000;
+    const timeoutMs = request.timeoutMs ?? options.timeoutMs ?? 15_000;
     const deadline = Promise.withResolvers<never>();
     const abandoned = new AbortController();
     const abandon = (reason: "timeout" | "aborted", detail: string) => {

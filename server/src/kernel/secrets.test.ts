@@ -242,6 +242,23 @@ test("8: with its data keys destroyed nothing of a tenant opens, and other tenan
   }
 });
 
+test("what is made of an opened value is made once, anew of another value at its place, and goes with the tenant's keys", async () => {
+  const { store } = memoryStore();
+  const secrets = await createSecrets(masterKeys("k1"), store);
+  const other = await createSecrets(masterKeys("k1"), store);
+  const [first, second] = [await secrets.seal(A, PLACE, "1"), await secrets.seal(A, PLACE, "2")];
+  let made = 0;
+  const openAs = (sealed: string, one = secrets, place = PLACE) =>
+    one.openAs(A, place, sealed, (plain) => ({ text: plain.toString(), made: ++made }));
+  assert.deepEqual(await Promise.all([openAs(first), openAs(first)]), Array(2).fill({ text: "1", made: 1 }));
+  assert.deepEqual([await openAs(second), made], [{ text: "2", made: 2 }, 2]);
+  await assert.rejects(openAs(first, secrets, { ...PLACE, rowId: "wch_2" }), refusal("not_authentic"));
+  await openAs(first, other);
+  await secrets.destroyKeys(A);
+  other.forget(A);
+  for (const one of [secrets, other]) await assert.rejects(openAs(first, one), refusal("data_key_missing"));
+});
+
 test("a key load that failed is tried again by the next call", async () => {
   const { store } = memoryStore();
   const sealed = await (await createSecrets(masterKeys("k1"), store)).seal(A, PLACE, "x");

@@ -25,6 +25,7 @@ const SEALS_PER_KEY = 2 ** 30;
 /** Seals that a process draws at once; at worst so many are lost when it ends. */
 const SEAL_BLOCK = 2 ** 12;
 const CACHED_KEYS = 10_000;
+const KEPT_OPEN_MS = 600_000;
 const SEALED_FORM = /^v1\.([\w-]{22})\.([\w-]{16})\.([\w-]{22,})$/;
 const CHECK_TEXT = "demarc-master-key-check-v1";
 
@@ -80,6 +81,8 @@ export type Secrets = {
   seal(tenantId: string, place: Place, plaintext: string | Uint8Array): Promise<string>;
   /** Opens a sealed value. Throws SealedValueError: it was altered, moved, or its keys are not at hand. */
   open(tenantId: string, place: Place, sealed: string): Promise<Buffer>;
+  /** Opens a value and keeps what `make` makes of it in memory, ten minutes at most, and no longer than its data key. */
+  openAs<T extends object>(tenantId: string, place: Place, sealed: string, make: (plain: Buffer) => T): Promise<T>;
   /** 32 octets for search by equality; the caller normalises the value and keeps one kind of value per column. */
   blindIndex(tenantId: string, value: string | Uint8Array): Promise<Buffer>;
   /** 32 octets that tell whether two requests of a tenant are equal, and nothing to who reads the database. */
@@ -116,6 +119,7 @@ export async function createSecrets(
   const sealingKeys = new LRUCache<string, Promise<SealingKey>>({ max: CACHED_KEYS });
   const openingKeys = new LRUCache<string, Promise<KeyObject>>({ max: CACHED_KEYS });
   const macKeys = new LRUCache<string, Promise<MacKeys>>({ max: CACHED_KEYS });
+  const keptOpen = new LRUCache<string, Promise<object>>({ max: CACHED_KEYS, ttl: KEPT_OPEN_MS });
 
   function newKey(tenantId: string, purpose: KeyPurpose): WrappedKey {
     const id = randomBytes(16).toString("base64url");
@@ -192,12 +196,24 @@ export async function createSecrets(
 
   function forget(tenantId?: string): void {
     if (tenantId === undefined) {
-      for (const kept of [sealingKeys, macKeys, openingKeys]) kept.clear();
+      for (const kept of [sealingKeys, macKeys, openingKeys, keptOpen]) kept.clear();
       return;
     }
     sealingKeys.delete(tenantId);
     macKeys.delete(tenantId);
-    for (const name of openingKeys.keys()) if (name.startsWith(`${tenantId}|`)) openingKeys.delete(name);
+    for (const kept of [openingKeys, keptOpen])
+      for (const name of kept.keys()) if (name.startsWith(`${tenantId}|`)) kept.delete(name);
+  }
+
+  async function open(tenantId: string, place: Place, sealed: string): Promise<Buffer> {
+    const context = associatedData(tenantId, place);
+    const [, id, nonce, rest] = SEALED_FORM.exec(sealed) ?? [];
+    if (id === undefined || nonce === undefined || rest === undefined) {
+      throw new SealedValueError("malformed", `The value in ${place.table}.${place.column} is not a sealed one.`);
+    }
+    const key = await cached(openingKeys, `${tenantId}|${id}`, () => loadOpeningKey(tenantId, id));
+    const box = Buffer.concat([Buffer.from(nonce, "base64url"), Buffer.from(rest, "base64url")]);
+    return decrypt(key, box, context) ?? unopened(`The value in ${place.table}.${place.column} of ${place.rowId}`);
   }
 
   return {
@@ -208,15 +224,11 @@ export async function createSecrets(
       const nonce = box.toString("base64url", 0, NONCE_OCTETS);
       return `v1.${id}.${nonce}.${box.toString("base64url", NONCE_OCTETS)}`;
     },
-    async open(tenantId, place, sealed) {
-      const context = associatedData(tenantId, place);
-      const [, id, nonce, rest] = SEALED_FORM.exec(sealed) ?? [];
-      if (id === undefined || nonce === undefined || rest === undefined) {
-        throw new SealedValueError("malformed", `The value in ${place.table}.${place.column} is not a sealed one.`);
-      }
-      const key = await cached(openingKeys, `${tenantId}|${id}`, () => loadOpeningKey(tenantId, id));
-      const box = Buffer.concat([Buffer.from(nonce, "base64url"), Buffer.from(rest, "base64url")]);
-      return decrypt(key, box, context) ?? unopened(`The value in ${place.table}.${place.column} of ${place.rowId}`);
+    open,
+    async openAs<T extends object>(tenantId: string, place: Place, sealed: string, make: (plain: Buffer) => T) {
+      // The value's own octets are part of the name: what stands there now is what is opened.
+      const name = `${tenantId}|${associatedData(tenantId, place)}|${sealed}`;
+      return (await cached(keptOpen, name, async () => make(await open(tenantId, place, sealed)))) as T;
     },
     blindIndex: (tenantId, value) => mac(tenantId, "blindIndex", value),
     fingerprint: (tenantId, bytes) => mac(tenantId, "fingerprint", bytes),

@@ -8,8 +8,9 @@ export const faultRun: FaultRun = {
   counts: {
     events: { about: "events", short: 60, long: 1_000 },
     kills: { about: "SIGKILLs, each followed by a new start", short: 2, long: 10 },
+    silence: { about: "seconds without a heartbeat until a killed server counts as dead", short: 2, long: 15 },
   },
-  async run({ events = 1, kills = 1 }, tell) {
+  async run({ events = 1, kills = 1, silence = 15 }, tell) {
     const receivers = await Promise.all([0, 1, 2].map(() => startReceiver()));
     const hanging = await startReceiver(() => {});
     const installation = await startInstallation(2, { DEMARC_OUTBOUND_ALLOW: "127.0.0.0/8" });
@@ -45,7 +46,12 @@ export const faultRun: FaultRun = {
         "select id from kernel.event where type = 'demarc.directory.user.updated' union all select event_id from kernel.outbox where type = 'demarc.directory.user.updated'",
       );
       assert.ok(told.length >= events);
-      // What a killed server had claimed is sent again after its lease of a minute.
+      // What a killed server had claimed is sent again once it counts as dead; as if that came sooner, its heartbeat goes.
+      const bury = () =>
+        installation.sql(
+          "delete from kernel.process where heartbeat_at < clock_timestamp() - make_interval(secs => $1)",
+          [silence],
+        );
       const until = performance.now() + 150_000;
       const lost = () =>
         receivers.map(({ received }) => {
@@ -54,6 +60,7 @@ export const faultRun: FaultRun = {
         });
       while (lost().some((count) => count > 0)) {
         assert.ok(performance.now() < until, `not delivered: ${lost()}`);
+        await bury();
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
       const calls = receivers.reduce((sum, { received }) => sum + received.length, 0);

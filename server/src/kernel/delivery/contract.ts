@@ -60,6 +60,9 @@ export type Address = { url: string; headers: Readonly<Record<string, string>>; 
 /** `replaces`: what an earlier attempt sent must not be sent again, because a person was erased from it. */
 export type Rendered = { contentType: string; body: string; replaces?: boolean };
 
+/** What a delivery says, and where it goes. */
+export type Outgoing = Rendered & { address: Address };
+
 /** Why the engine switched a target off: its receiver answered 410, or failed for too long. */
 export type OffReason = "gone" | "failing";
 
@@ -68,13 +71,14 @@ export type DeliveryKind = {
   readonly kind: string;
   /** How long deliveries are kept, whatever became of them. */
   keptDays(settings: Settings): number;
-  /** Addresses of targets, read anew before attempts; the deliveries of one that is missing are discarded. */
-  addresses(kernel: Kernel, targetIds: readonly string[]): Promise<ReadonlyMap<string, Address>>;
   /**
-   * What deliveries say, by their ids, asked before every attempt: one without an answer is discarded, because its
-   * recipient may no longer be told. All attempts send what the first did.
+   * What deliveries say and where they go, by their ids, asked before every attempt: one without an answer is discarded,
+   * because its recipient may no longer be told. All attempts send what the first did. `owner_off`: on whose behalf it
+   * is made may not act for the time being; all of its target is held until `mayGoOn`.
    */
-  render(kernel: Kernel, deliveries: readonly DeliveryRow[]): Promise<ReadonlyMap<string, Rendered>>;
+  outgoing(kernel: Kernel, deliveries: readonly DeliveryRow[]): Promise<ReadonlyMap<string, Outgoing | "owner_off">>;
+  /** Those of held targets whose owner is not off any more. Asked twice a second while there are any. */
+  mayGoOn(kernel: Kernel, targetIds: readonly string[]): Promise<readonly string[]>;
   /** The last try failed. In the transaction that says so; acts in the delivery's tenant, as the next two. */
   dead(ctx: Context, delivery: DeliveryRow): Promise<void>;
   /** Nothing but failures for 24 h, and again for 96 h. */

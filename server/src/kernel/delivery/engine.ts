@@ -1,26 +1,32 @@
 /**
  * The one engine of all outbound messages (exchange, section 6). Rows are the truth: a worker claims what is due for a
- * minute, sends it, and writes down how it ended, many at a time; what a dead worker had claimed is claimed again. Targets
- * are served in turn, and those that fail share half of a worker's places, so that none of them delays the others.
+ * minute, sends it, and writes down how it ended, many at a time; what a dead worker had claimed is claimed again, sooner
+ * where its process is known to be no more. What is new may be given to the worker of the process that makes it, in the statement that makes it. Targets are served in
+ * turn, and those that fail share half of a worker's places, so that none of them delays the others.
  */
-import { randomUUID } from "node:crypto";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { inTransaction, systemCaller } from "../context.ts";
 import type { Context, Stop } from "../contract.ts";
-import { databaseAway, query } from "../db.ts";
+import { databaseAway, hot, query } from "../db.ts";
 import type { Kernel } from "../kernel.ts";
 import { createOutbound } from "../outbound.ts";
 import { type Attempt, afterAttempt, attempt } from "./attempt.ts";
-import type { Address, DeliveryKind, DeliveryRow, Rendered } from "./contract.ts";
+import type { Address, DeliveryKind, DeliveryRow, Outgoing, Rendered } from "./contract.ts";
 import { createSettler, type Settled, type TargetStanding } from "./settler.ts";
-import { switchTarget } from "./store.ts";
+import { setOwnerOff, switchTarget } from "./store.ts";
 
 /** What a worker has claimed at most; far fewer are under way, since each target is sent but a few at once. */
 const places = 2_000;
 const failingPlaces = 1_000;
+/** With so many under way, what is new is left to whichever worker is free. */
+const fewPlaces = 128;
 /** What has waited for its target's place for so long is given back: its lease must outlast its call. */
 const mostWaitMs = 40_000;
 const pollMs = 500;
+/** How often it is looked for what dead processes had claimed. */
+const burialMs = 2_000;
+/** Before it is looked for again what another statement had in hand. */
+const againMs = 15;
 /** How long a stopping server waits for calls under way; the leases of the rest are given back. */
 const graceMs = 3_000;
 const hourMs = 3_600_000;
@@ -31,18 +37,46 @@ const leastFailures = 20;
 export type SendOnce = (address: Address, message: Rendered, messageId: string) => Promise<Attempt>;
 export type Deliveries = {
   sendOnce: SendOnce;
+  worker: Worker;
   /** Ends a delivery whose time is over, with all that comes with its death. */
   bury(delivery: DeliveryRow): Promise<void>;
   stop: Stop;
 };
 
-type Claimed = DeliveryRow & { retrySeconds: readonly number[]; mostAtOnce: number };
+/** This process's worker. What `kernel.enqueue_deliveries` gave to it, `room()` at most, it must be handed by `take`. */
+export type Worker = { id: string; room(): number; take(claimed: readonly Claimed[]): Promise<void> };
+export type Claimed = DeliveryRow & { retrySeconds: readonly number[]; mostAtOnce: number; fails: boolean };
 
-export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
+/** Deliveries that a statement gives to a worker, with what it needs of their targets. */
+export const claimedFrom = (given: RawBuilder<unknown>) =>
+  query<Claimed>(sql`select d.*, t.retry_seconds as "retrySeconds", t.max_in_flight as "mostAtOnce", t.failures > 0 as fails
+    from ${given} d join kernel.delivery_target t on t.id = d.target_id`);
+const claimDue = hot<{ worker: string; now: Date; room: number; failingRoom: number }, Claimed>(
+  "claim_deliveries",
+  ({ worker, now, room, failingRoom }) =>
+    claimedFrom(sql`kernel.claim_deliveries(${worker}, ${now}, ${room}, ${failingRoom})`),
+);
+const nextDue = hot<{ failing: boolean }, { due: Date | null }>("next_delivery_due", ({ failing }) =>
+  query(sql`select nullif(min(due_at), 'infinity') as due from kernel.delivery_target
+    where is_on and not suspended and not owner_off and (failures = 0 or ${failing})`),
+);
+const leaveForDead = hot<{ now: Date }, never>("leave_for_dead", ({ now }) =>
+  query(sql`select kernel.leave_for_dead(${now})`),
+);
+const resumeTargets = hot<{ now: Date }, never>("resume_targets", ({ now }) =>
+  query(sql`select kernel.resume_targets(${now})`),
+);
+const targetsOff = hot<Record<never, never>, { id: string; kind: string }>("targets_off", () =>
+  query(sql`select id, kind from kernel.delivery_target where owner_off limit 1000`),
+);
+
+/** @param attemptMs how long one call may take; default 15,000, and not more: a lease must outlast what waits and its call. */
+export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promise<Deliveries> {
   const kinds = new Map<string, DeliveryKind>();
   for (const module of kernel.modules) for (const kind of module.deliveries ?? []) kinds.set(kind.kind, kind);
-  const outbound = createOutbound({ guard: kernel.guard, userAgent: `Demarc/${kernel.settings.release}` });
-  const worker = randomUUID();
+  const userAgent = `Demarc/${kernel.settings.release}`;
+  const outbound = createOutbound({ guard: kernel.guard, userAgent, timeoutMs: attemptMs });
+  const worker = kernel.processes.id;
   const system = kernel.system.in("");
   const settler = createSettler(kernel, worker, (standings) => {
     wake();
@@ -74,53 +108,40 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       again = false;
       const room = places - flying.size;
       if (room <= 0) return;
-      const [rows, due] = await claim(room);
-      wakeAt(due);
-      if (rows.length === 0) continue;
-      again = true;
-      for (const row of rows) flying.set(row.id, Promise.resolve());
-      const works = [...Map.groupBy(rows, ({ kind }) => kind)].map(([kind, ofKind]) => serve(kinds.get(kind)!, ofKind));
-      // Not waited for: what is claimed next need not stand behind a slow rendering.
-      for (const work of works) void work;
+      const failingRoom = Math.max(0, failingPlaces - failing.size);
+      const rows = await system.rows(claimDue({ worker, now: kernel.now(), room, failingRoom }));
+      if (rows.length === 0) wakeAt((await system.first(nextDue({ failing: failingRoom > 0 })))?.due ?? null);
+      else {
+        again = true;
+        serveAll(rows);
+      }
     }
   }
 
   function wakeAt(due: Date | null): void {
     clearTimeout(timer);
     const waitMs = due ? due.getTime() - kernel.now().getTime() : pollMs;
-    timer = setTimeout(wake, Math.min(Math.max(waitMs, 5), pollMs));
+    timer = setTimeout(wake, Math.min(Math.max(waitMs, againMs), pollMs));
     timer.unref();
   }
 
-  async function claim(room: number): Promise<[Claimed[], Date | null]> {
-    const now = kernel.now();
-    const failingRoom = Math.max(0, failingPlaces - failing.size);
-    const rows = await system.rows(
-      query<
-        Claimed & { fails: boolean }
-      >(sql`select d.*, t.retry_seconds as "retrySeconds", t.max_in_flight as "mostAtOnce", t.failures > 0 as fails
-        from kernel.claim_deliveries(${worker}, ${now}, ${room}, ${failingRoom}) d join kernel.delivery_target t on t.id = d.target_id`),
-    );
-    for (const row of rows) if (row.fails) failing.add(row.id);
-    const next = await system.first(
-      query<{ due: Date | null }>(sql`select nullif(min(due_at), 'infinity') as due from kernel.delivery_target
-        where is_on and not suspended and due_at > ${now}`),
-    );
-    return [rows, next?.due ?? null];
+  /** Not waited for: what is claimed next need not stand behind a slow rendering. */
+  function serveAll(rows: readonly Claimed[]): void {
+    for (const row of rows) {
+      flying.set(row.id, Promise.resolve());
+      if (row.fails) failing.add(row.id);
+    }
+    for (const [kind, ofKind] of Map.groupBy(rows, (row) => row.kind)) void serve(kinds.get(kind)!, ofKind);
   }
 
   /** Sends what was claimed of one kind. */
   async function serve(kind: DeliveryKind, rows: readonly Claimed[]): Promise<void> {
-    const targetIds = [...new Set(rows.map((row) => row.target_id))];
     try {
-      const [addresses, messages] = await Promise.all([kind.addresses(kernel, targetIds), kind.render(kernel, rows)]);
+      const outgoing = await kind.outgoing(kernel, rows);
+      const off = new Set(rows.filter(({ id }) => outgoing.get(id) === "owner_off").map((row) => row.target_id));
+      for (const targetId of off) await setOwnerOff(system, targetId, true, kernel.now());
       for (const row of rows) {
-        const [address, message] = [addresses.get(row.target_id), messages.get(row.id)];
-        const work =
-          address && message
-            ? send(kind, row, address, message)
-            : settler.settle({ ...placeOf(row), status: "discarded" });
-        const done = work
+        const done = ending(kind, row, outgoing.get(row.id))
           .catch((error) =>
             kernel.log.warn({ err: error, delivery: row.id }, "a delivery waits for the end of its lease"),
           )
@@ -138,6 +159,11 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
     }
   }
 
+  function ending(kind: DeliveryKind, row: Claimed, outgoing: Outgoing | "owner_off" | undefined): Promise<void> {
+    if (outgoing === "owner_off") return giveBack(row);
+    return outgoing ? send(kind, row, outgoing) : settler.settle({ ...placeOf(row), status: "discarded" });
+  }
+
   function leave(row: Claimed): void {
     const wasFull = flying.size >= places || failing.size >= failingPlaces;
     flying.delete(row.id);
@@ -150,7 +176,7 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
     return settler.settle({ ...placeOf(row), status: row.status, nextAttemptAt: row.next_attempt_at });
   }
 
-  async function send(kind: DeliveryKind, row: Claimed, address: Address, message: Rendered): Promise<void> {
+  async function send(kind: DeliveryKind, row: Claimed, message: Outgoing): Promise<void> {
     const isStored = row.body !== null && !message.replaces;
     const sent = isStored ? { ...message, body: row.body! } : message;
     const sinceMs = performance.now();
@@ -158,7 +184,7 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       if (performance.now() - sinceMs > mostWaitMs) return undefined;
       const one = await attempt(outbound, {
         messageId: row.message_id,
-        address,
+        address: message.address,
         message: sent,
         number: row.attempts + 1,
         replayId: row.replay_id,
@@ -233,16 +259,39 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
     return inTransaction(kernel, systemCaller(kernel, card, name), part);
   }
 
+  /** Lets targets go on whose tenant is no longer suspended, or whose owner is no longer off. */
+  async function resume(): Promise<void> {
+    await system.run(resumeTargets({ now: kernel.now() }));
+    const off = await system.rows(targetsOff({}));
+    for (const [kind, targets] of Map.groupBy(off, (target) => target.kind)) {
+      const ids = targets.map(({ id }) => id);
+      for (const id of await kinds.get(kind)!.mayGoOn(kernel, ids)) await setOwnerOff(system, id, false, kernel.now());
+    }
+  }
+
   const resuming = setInterval(() => {
-    system
-      .run(query(sql`select kernel.resume_targets(${kernel.now()})`))
-      .catch((error) => kernel.log.debug({ err: error }, "suspended targets wait for the database"));
+    resume().catch((error) => kernel.log.debug({ err: error }, "held targets wait for the database"));
   }, pollMs);
   resuming.unref();
+  const burying = setInterval(() => {
+    system
+      .run(leaveForDead({ now: kernel.now() }))
+      .catch((error) => kernel.log.debug({ err: error }, "what the dead had claimed waits for the database"));
+  }, burialMs);
+  burying.unref();
   await kernel.listener.listen("demarc_delivery", wake);
   wake();
 
+  const giveUp = () => system.run(query(sql`select kernel.leave_deliveries(${worker}, ${kernel.now()})`));
   return {
+    worker: {
+      id: worker,
+      room: () => (stopped ? 0 : Math.max(0, fewPlaces - flying.size)),
+      async take(claimed) {
+        if (!stopped) serveAll(claimed);
+        else if (claimed.length > 0) await giveUp();
+      },
+    },
     sendOnce: (address, message, messageId) => attempt(outbound, { address, message, messageId, at: kernel.now() }),
     bury: (delivery) =>
       asTenant(delivery.tenant_id, delivery.kind, async (ctx) => {
@@ -257,12 +306,13 @@ export async function startDeliveries(kernel: Kernel): Promise<Deliveries> {
       stopped = true;
       clearTimeout(timer);
       clearInterval(resuming);
+      clearInterval(burying);
       await looking;
       const end = setTimeout(() => cut.abort(), graceMs);
       while (flying.size > 0) await Promise.all([...flying.values(), new Promise((resolve) => setImmediate(resolve))]);
       clearTimeout(end);
       await settler.stop();
-      await system.run(query(sql`select kernel.leave_deliveries(${worker}, ${kernel.now()})`));
+      await giveUp();
       await outbound.close();
     },
   };

@@ -52,6 +52,11 @@ export async function switchTarget(db: Db, targetId: string, isOn: boolean, now:
   await db.run(query(sql`select kernel.switch_target(${targetId}, ${isOn}, ${now})`));
 }
 
+/** Off: what is not delivered is held while the target's owner may not act. It goes on when it is not. */
+export async function setOwnerOff(db: Db, targetId: string, isOff: boolean, now: Date): Promise<void> {
+  await db.run(query(sql`select kernel.set_owner_off(${targetId}, ${isOff}, ${now})`));
+}
+
 /** Discards what is not delivered; the deliveries and their attempts stay listed. */
 export async function removeTarget(db: Db, targetId: string, now: Date): Promise<void> {
   await db.run(query(sql`select id from kernel.delivery_target where id = ${targetId} for update`));
@@ -74,8 +79,12 @@ export type Message = {
 /** Puts messages on their way: they go out once the transaction has committed. */
 export async function enqueue(db: Db, messages: readonly Message[], now: Date): Promise<void> {
   if (messages.length === 0) return;
-  const items = JSON.stringify(messages.map((message) => ({ id: newId("dlv", now.getTime()), ...message })));
-  await db.run(query(sql`select kernel.enqueue_deliveries(${items}::jsonb, ${now})`));
+  await db.run(query(sql`select kernel.enqueue_deliveries(${itemsOf(messages, now)}::jsonb, ${now}, null, 0)`));
+}
+
+/** Messages as \`kernel.enqueue_deliveries\` takes them: for statements that do more than enqueuing. */
+export function itemsOf(messages: readonly Message[], now: Date): string {
+  return JSON.stringify(messages.map((message) => ({ id: newId("dlv", now.getTime()), ...message })));
 }
 
 /** Lets final deliveries run through their schedule once more, with `replayId` in their header. Returns how many. */

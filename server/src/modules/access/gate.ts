@@ -10,13 +10,15 @@ import { inNetworks } from "#kernel/address";
 import { credentialDigest, credentialForm, credentialMark } from "#kernel/credential";
 import { type Database, type Db, query } from "#kernel/db";
 import { createFreshReader, keptMs } from "#kernel/kept";
-import type { Gate, RefusalReason, Verdict } from "#kernel/kernel";
+import type { Gate, RefusalReason, Standing, Verdict } from "#kernel/kernel";
 import { type Permission, providerOnly } from "#kernel/permissions";
 import type { Actor, Grant, Lane, LaneName, Principal, TenantCard, Within } from "#kernel/principal";
 import { userStanding } from "#modules/directory";
 import { allowedBy, builtInRoles, heldWithin } from "./roles.ts";
 
 const most = 20_000;
+/** Why somebody may not act who may again some day: keys sleep with a blocked user and wake with it. */
+const comesBack: ReadonlySet<RefusalReason> = new Set(["disabled", "blocked"]);
 
 type Known = { verdict: Verdict; expiresAtMs: number; addresses: readonly string[] | null; keyId: string };
 type KeyFound = {
@@ -36,6 +38,7 @@ type KeyFound = {
   secret_expires_at: Date | null;
   bound: Principal["bound"];
 };
+type Stood = { standing: Standing; untilMs: number };
 type ActorFound = {
   name: string;
   live: boolean;
@@ -75,6 +78,7 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
   const { system, now, isCurrent } = parts;
   const known = new LRUCache<string, Known>({ max: most, ttl: keptMs });
   const cards = new LRUCache<string, TenantCard>({ max: most, ttl: keptMs });
+  const standings = new LRUCache<string, Stood>({ max: most, ttl: keptMs });
   const under = new Map<string, Promise<unknown>>();
   const reader = createFreshReader(isCurrent);
 
@@ -243,32 +247,50 @@ export function createGate(parts: Parts): Gate & { forget(): void } {
     );
   }
 
+  async function standing(actor: { kind: string; id: string }, tenantId: string): Promise<Stood> {
+    const kind = actor.kind as Actor["kind"];
+    const [card, found] = await Promise.all([load(tenantId), actorOf(system.in(""), kind as "user", actor.id, now())]);
+    const untilMs = found?.expiresAt?.getTime() ?? Infinity;
+    if (!card || !found) return { standing: "gone", untilMs };
+    if (!found.live) return { standing: comesBack.has(found.reason!) ? "off" : "gone", untilMs: Infinity };
+    if (card.suspended) return { standing: "off", untilMs };
+    const who: Principal = {
+      tenant: card,
+      acting: card,
+      actor: { kind, id: actor.id, name: found.name },
+      onBehalfOf: null,
+      via: { kind: "job", id: "", hint: null, clientId: null, grantId: null },
+      scopes: ["*"],
+      readOnly: false,
+      authTime: null,
+      grants: grantsOf(found, card),
+    };
+    return { standing: who, untilMs };
+  }
+
   return {
     authenticate,
     tenant: (idOrCode) => (isCurrent() && cards.get(idOrCode)) || load(idOrCode),
     async principalOf(actor, tenantId) {
-      const kind = actor.kind as Actor["kind"];
-      const [card, found] = await Promise.all([
-        load(tenantId),
-        actorOf(system.in(""), kind as "user", actor.id, now()),
-      ]);
-      if (!card || card.suspended || !found?.live) return null;
-      return {
-        tenant: card,
-        acting: card,
-        actor: { kind, id: actor.id, name: found.name },
-        onBehalfOf: null,
-        via: { kind: "job", id: "", hint: null, clientId: null, grantId: null },
-        scopes: ["*"],
-        readOnly: false,
-        authTime: null,
-        grants: grantsOf(found, card),
-      };
+      const found = (await standing(actor, tenantId)).standing;
+      return typeof found === "string" ? null : found;
+    },
+    async standingOf(actor, tenantId) {
+      const name = `standing ${actor.kind} ${actor.id} ${tenantId}`;
+      const kept = isCurrent() ? standings.get(name) : undefined;
+      if (kept && now().getTime() < kept.untilMs) return kept.standing;
+      const look = () =>
+        reader.read(
+          () => standing(actor, tenantId),
+          (found) => standings.set(name, found),
+        );
+      return (await together(name, look)).standing;
     },
     forget() {
       reader.forget();
       known.clear();
       cards.clear();
+      standings.clear();
     },
   };
 }
@@ -311,13 +333,16 @@ async function actorOf(db: Db, kind: "user" | "client" | "key", id: string, at: 
   }
   if (kind === "client") {
     return db.first(
-      query<ActorFound>(sql`select c.name, c.enabled and c.deleted_at is null as live, 'disabled' as reason, null::timestamptz as "expiresAt", ${grants}
+      query<ActorFound>(sql`select c.name, c.enabled and c.deleted_at is null as live,
+        case when c.deleted_at is null then 'disabled' else 'revoked' end as reason, null::timestamptz as "expiresAt", ${grants}
       from access.client c where c.id = ${id}`),
     );
   }
   return db.first(
     query<ActorFound>(
-      sql`select k.title as name, true as live, null as reason, null::timestamptz as "expiresAt", ${grants} from access.key k where k.id = ${id}`,
+      sql`select k.title as name, k.enabled and k.deleted_at is null and coalesce(k.expires_at > ${at}, true) as live,
+        case when k.deleted_at is not null then 'revoked' when k.expires_at <= ${at} then 'expired' else 'disabled' end as reason,
+        k.expires_at as "expiresAt", ${grants} from access.key k where k.id = ${id}`,
     ),
   );
 }

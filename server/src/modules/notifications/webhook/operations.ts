@@ -25,7 +25,7 @@ import {
 import { requireValid } from "./faults.ts";
 import { findWebhook, lockWebhook, readWebhook, tell, visibleWebhooks, type WebhookFound, webhookOf } from "./rows.ts";
 import { type NewWebhook, Webhook, type WebhookChange, type WebhookRotation } from "./schema.ts";
-import { addKey, addressesOf, openHeaders, sealHeaders } from "./secrets.ts";
+import { addKey, addressOf, findReceivers, openHeaders, sealHeaders } from "./secrets.ts";
 
 export const webhookLimitReached = problem("webhook_limit_reached", 409, "There is no place for another webhook.");
 export const rotationInProgress = problem("rotation_in_progress", 409, "Two secrets are live already.");
@@ -254,7 +254,8 @@ export async function testWebhook(ctx: Context, webhookId: string, type: string 
   const kinds = type === undefined ? typesOf(row.types, known) : typesOf([type], known, () => ({ pointer: "/type" }));
   const example = eventExample(ctx.eventLog.versions, kinds[0]!, row.api_version);
   const body = JSON.stringify({ ...example, test: true });
-  const address = (await addressesOf(ctx.db, ctx.secrets, [webhookId], ctx.now)).get(webhookId)!;
+  const receiver = (await ctx.db.first(findReceivers({ ids: [webhookId], now: ctx.now })))!;
+  const address = await addressOf(ctx.secrets, receiver);
   const made = await ctx.sendOnce(address, { contentType: eventMediaType, body }, newId("test", ctx.now.getTime()));
   return { request: { url: made.url, headers: made.requestHeaders, body }, attempt: attemptShown(made) };
 }

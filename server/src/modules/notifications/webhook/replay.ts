@@ -120,8 +120,8 @@ async function* sent({ db }: Reading, { webhookId, scope, since, until, types }:
 async function* missed({ db, eventLog }: Reading, row: WebhookFound, input: Input): AsyncGenerator<Found[]> {
   const reader = async () => {
     const who = await ownerNow(eventLog, row);
-    if (who) return who;
-    throw refuse(unauthenticated, { detail: "The owner of the webhook is gone." });
+    if (typeof who !== "string") return who;
+    throw refuse(unauthenticated, { detail: "The owner of the webhook is gone, or may not act." });
   };
   const kinds = typesOf(row.types, knownTypes(eventLog.versions, row.api_version));
   const state = (await db.first(

@@ -1,9 +1,10 @@
 /** The secrets and headers of webhooks: sealed at rest, opened for the attempts alone. */
+import type { KeyObject } from "node:crypto";
 import { sql } from "kysely";
 import type { Context } from "#kernel/contract";
-import { type Db, query } from "#kernel/db";
+import { hot, query } from "#kernel/db";
 import type { Address } from "#kernel/delivery/contract";
-import { newPair, newSecret, readPrivateKey } from "#kernel/delivery/signature";
+import { keyOfSecret, newPair, newSecret, readPrivateKey } from "#kernel/delivery/signature";
 import { newId } from "#kernel/ids";
 import type { Secrets } from "#kernel/secrets";
 import { notificationTables, type WebhookRow, type WebhookSecretRow } from "../tables.ts";
@@ -38,45 +39,37 @@ export async function sealHeaders(ctx: Context, place: Place, headers: Record<st
   return ctx.secrets.seal(place.tenantId, headersPlace(place.webhookId), JSON.stringify(headers));
 }
 
-export async function openHeaders(secrets: Secrets, row: WebhookRow): Promise<Record<string, string>> {
+export async function openHeaders(secrets: Secrets, row: WebhookRow): Promise<Readonly<Record<string, string>>> {
   if (row.headers_sealed === null) return {};
-  return JSON.parse((await secrets.open(row.tenant_id, headersPlace(row.id), row.headers_sealed)).toString());
+  return secrets.openAs(row.tenant_id, headersPlace(row.id), row.headers_sealed, (plain) =>
+    JSON.parse(plain.toString()),
+  );
 }
 
-/** Where webhooks send to, with all that signs at this moment. `db` must see them all. */
-export async function addressesOf(
-  db: Db,
-  secrets: Secrets,
-  webhookIds: readonly string[],
-  now: Date,
-): Promise<Map<string, Address>> {
-  const rows = await db.rows(
-    query<
-      WebhookRow & { keys: WebhookSecretRow[] }
-    >(sql`select w.*, (select coalesce(jsonb_agg(to_jsonb(s) order by s.created_at desc, s.id desc), '[]')
-        from notifications.webhook_secret s where s.webhook_id = w.id and (s.ends_at is null or s.ends_at > ${now})) as keys
-      from notifications.webhook w where w.id = any(${[...webhookIds]})`),
-  );
-  const addresses = new Map<string, Address>();
-  for (const row of rows) {
-    const opened = await Promise.all(
+/** A webhook with its live secrets, newest first. */
+export type Receiver = WebhookRow & { keys: WebhookSecretRow[] };
+
+/** What is known of webhooks, for sending. `db` must see them all. */
+export const findReceivers = hot<{ ids: string[]; now: Date }, Receiver>("find_receivers", ({ ids, now }) =>
+  query(sql`select w.*, (select coalesce(jsonb_agg(to_jsonb(s) order by s.created_at desc, s.id desc), '[]')
+      from notifications.webhook_secret s where s.webhook_id = w.id and (s.ends_at is null or s.ends_at > ${now})) as keys
+    from notifications.webhook w where w.id = any(${ids})`),
+);
+
+/** Where a webhook sends to, with all that signs at this moment. */
+export async function addressOf(secrets: Secrets, row: Receiver): Promise<Address> {
+  const keysOf = (wanted: "v1" | "v1a", read: (stored: string) => KeyObject) =>
+    Promise.all(
       row.keys
-        .filter(({ kind }) => row.signatures.includes(kind))
-        .map(async ({ id, kind, sealed }) => ({
-          kind,
-          text: (await secrets.open(row.tenant_id, secretPlace(id), sealed)).toString(),
-        })),
+        .filter(({ kind }) => kind === wanted && row.signatures.includes(kind))
+        .map(({ id, sealed }) =>
+          secrets.openAs(row.tenant_id, secretPlace(id), sealed, (plain) => read(plain.toString())),
+        ),
     );
-    addresses.set(row.id, {
-      url: row.url,
-      headers: await openHeaders(secrets, row),
-      keys: {
-        v1: opened
-          .filter(({ kind }) => kind === "v1")
-          .map(({ text }) => Buffer.from(text.slice("whsec_".length), "base64")),
-        v1a: opened.filter(({ kind }) => kind === "v1a").map(({ text }) => readPrivateKey(text)),
-      },
-    });
-  }
-  return addresses;
+  const [headers, v1, v1a] = await Promise.all([
+    openHeaders(secrets, row),
+    keysOf("v1", keyOfSecret),
+    keysOf("v1a", readPrivateKey),
+  ]);
+  return { url: row.url, headers, keys: { v1, v1a } };
 }
