@@ -21,7 +21,7 @@ function shuffled<T>(values: readonly T[]): T[] {
 export const faultRun: FaultRun = {
   about: "36. log-ins that are refused, in turns: neither words nor time tell who exists",
   counts: {
-    tries: { about: "tries of each kind", short: 15, long: 200 },
+    tries: { about: "tries of each kind", short: 10, long: 200 },
     // A refusal without a hash takes a tenth of the time.
     percent: { about: "how far the medians may be apart, in percent of the longest", short: 50, long: 10 },
   },

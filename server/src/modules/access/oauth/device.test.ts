@@ -129,6 +129,26 @@ test("five wrong codes in fifteen minutes lock the session out of the page, and 
   assert.equal((await visitor.get("/oauth/device")).title, "Let a device in");
 });
 
+test("of thirty wrong codes sent at once five are looked up, and right ones in between take no wrong one back", async () => {
+  const begun = await begin();
+  const visitor = createVisitor(server.url);
+  const page = await logIn(visitor, "/oauth/device", user);
+  for (let tries = 0; tries < 6; tries++)
+    assert.equal((await visitor.submit(page, { user_code: begun.user_code })).title, "Let this device in?");
+  for (let tries = 0; tries < 4; tries++) await visitor.submit(page, { user_code: "BBBB-BBBB" });
+  assert.equal((await visitor.submit(page, { user_code: begun.user_code })).title, "Let this device in?");
+  await visitor.submit(page, { user_code: "BBBB-BBBB" });
+  assert.equal((await visitor.submit(page, { user_code: begun.user_code })).status, 429);
+
+  const hasty = createVisitor(server.url);
+  const entry = await logIn(hasty, "/oauth/device", user);
+  const answers = await Promise.all(Array.from({ length: 30 }, () => hasty.submit(entry, { user_code: "BBBB-BBBB" })));
+  assert.deepEqual(
+    [400, 429].map((status) => answers.filter((answer) => answer.status === status).length),
+    [5, 25],
+  );
+});
+
 test("a device that was let in loses its way in with the session that let it, until its tokens are fetched", async () => {
   const begun = await begin();
   const visitor = createVisitor(server.url);

@@ -32,8 +32,9 @@ async function during<T>(
   user: TestUser,
   change: () => Promise<{ status: number }>,
   part: () => Promise<T>,
+  tenantId = acme,
 ): Promise<T> {
-  await userTokens(server, acme, user.id);
+  await userTokens(server, tenantId, user.id);
   const holder = new pg.Client({ connectionString: server.databaseUrl });
   await holder.connect();
   await holder.query("begin");
@@ -92,25 +93,42 @@ for (const [name, prepare] of Object.entries(changes)) {
   });
 }
 
+const redirectUri = `${server.url}/console`;
+/** Logs a user in for the console; gives the redemption of the code, and the grants of the user that live. */
+async function withCode(user: TestUser) {
+  const asked = authorizeAddress({ client_id: "demarc-console", redirect_uri: redirectUri });
+  const { url } = await logIn(createVisitor(server.url), asked, user);
+  return {
+    redeem: () =>
+      server.post("/oauth/token", {
+        grant_type: "authorization_code",
+        client_id: "demarc-console",
+        redirect_uri: redirectUri,
+        code_verifier: verifier,
+        code: url.searchParams.get("code")!,
+      }),
+    grants: () => server.sql('select 1 from access."grant" where user_id = $1 and ended_at is null', [user.id]),
+  };
+}
+
 test("a code that is redeemed while its log-in is being ended gives no tokens, and no grant outlives it", async () => {
   const user = await makeUser(server, acme, "redeemer", "read_only");
-  const visitor = createVisitor(server.url);
-  const redirectUri = `${server.url}/console`;
-  const asked = authorizeAddress({ client_id: "demarc-console", redirect_uri: redirectUri });
-  const { url } = await logIn(visitor, asked, user);
-  const change = await changes["its password is changed"]!(user);
-  const answer = await during(user, change, () =>
-    server.post("/oauth/token", {
-      grant_type: "authorization_code",
-      client_id: "demarc-console",
-      redirect_uri: redirectUri,
-      code_verifier: verifier,
-      code: url.searchParams.get("code")!,
-    }),
-  );
+  const { redeem, grants } = await withCode(user);
+  const answer = await during(user, await changes["its password is changed"]!(user), redeem);
   assert.deepEqual([answer.status, answer.body.error], [400, "invalid_grant"]);
-  const living = await server.sql('select 1 from access."grant" where user_id = $1 and ended_at is null', [user.id]);
-  assert.deepEqual(living, []);
+  assert.deepEqual(await grants(), []);
+});
+
+test("a code that is redeemed while its tenant is being suspended gives no tokens, and resuming brings none back", async () => {
+  const bolt = await server.tenant(rootId, "customer", "Bolt");
+  const user = await makeUser(server, bolt, "bolt.user", "read_only");
+  const { redeem, grants } = await withCode(user);
+  const suspend = () => server.post(`/v1/tenant/${bolt}/suspend`, {}, { key: admin });
+  const answer = await during(user, suspend, redeem, bolt);
+  assert.deepEqual([answer.status, answer.body.error], [400, "invalid_grant"]);
+  await server.post(`/v1/tenant/${bolt}/resume`, {}, { key: admin });
+  assert.deepEqual(await grants(), []);
+  assert.equal((await redeem()).body.error, "invalid_grant");
 });
 
 test("an access token of a grant that has ended is none, whenever it was made", async () => {

@@ -9,6 +9,7 @@ import { giveConsent } from "../oauth/consent.ts";
 import { type DeviceRow, decideDevice, findDevice, readUserCode } from "../oauth/device.ts";
 import { OAuthError } from "../oauth/error.ts";
 import { type AuthorizationServer, requireOpenTenant } from "../oauth/server.ts";
+import type { SessionRow } from "../session/store.ts";
 import { scopeList } from "./consent-form.ts";
 import { type FieldFaults, formOf, hiddenFields } from "./form.ts";
 import { html, sendPage } from "./page.ts";
@@ -43,14 +44,13 @@ export async function takeDevice(
   const typed = form.get("user_code") ?? "";
   const visitor = await loggedIn(server, request);
   if (!visitor) return reply.redirect(logInAddress(server, deviceAddress(typed)), 303);
-  requireUnlocked(server, visitor);
   const now = server.kernel.now();
+  await enterTry(server, visitor, now);
   const code = readUserCode(typed);
   const device = code === null ? undefined : await findDevice(server.kernel.system, code, now);
-  if (code === null || !device) {
-    await noteWrongCode(server, visitor);
+  if (code === null || !device)
     return showEntry(turn, typed, { user_code: ["No device waits with this code. Look at the device again."] }, 400);
-  }
+  await forgiveTry(server, visitor, now);
   // A log-in from before says nothing about who sits here now.
   if (visitor.session.auth_time < device.created_at)
     return reply.redirect(logInAddress(server, deviceAddress(typed), true), 303);
@@ -131,7 +131,10 @@ function deviceAddress(typed: string): string {
 }
 
 /** Wrong codes lock the session out of the page, not the person: it may be somebody else's browser. */
-function requireUnlocked({ kernel }: AuthorizationServer, { session }: Visitor): void {
+function requireUnlocked(
+  { kernel }: AuthorizationServer,
+  { session }: { session: Pick<SessionRow, "wrong_codes"> },
+): void {
   const since = kernel.now().getTime() - windowMs;
   const recent = session.wrong_codes.filter((at) => at.getTime() > since);
   if (recent.length < mostWrong) return;
@@ -141,9 +144,27 @@ function requireUnlocked({ kernel }: AuthorizationServer, { session }: Visitor):
   });
 }
 
-async function noteWrongCode({ kernel }: AuthorizationServer, { session }: Visitor): Promise<void> {
+/** A code counts as wrong until it has proved right: many sent at once are no more tries than one after another. */
+async function enterTry(server: AuthorizationServer, visitor: Visitor, at: Date): Promise<void> {
+  const { id } = visitor.session;
+  const db = server.kernel.system.in("");
+  const entered = await db.run(
+    query(sql`update access.session
+      set wrong_codes = (wrong_codes || ${at}::timestamptz)[greatest(1, cardinality(wrong_codes) + 2 - ${mostWrong}::int):]
+      where id = ${id}
+        and (select count(*) from unnest(wrong_codes) one where one > ${new Date(at.getTime() - windowMs)}) < ${mostWrong}`),
+  );
+  if (entered > 0) return;
+  const now = await db.first(query<SessionRow>(sql`select wrong_codes from access.session where id = ${id}`));
+  requireUnlocked(server, { session: now ?? visitor.session });
+}
+
+/** Takes one try of an instant back. */
+async function forgiveTry({ kernel }: AuthorizationServer, { session }: Visitor, at: Date): Promise<void> {
   await kernel.system.in("").run(
-    query(sql`update access.session set wrong_codes = (wrong_codes || ${kernel.now()}::timestamptz)[greatest(1, cardinality(wrong_codes) - 3):]
-      where id = ${session.id}`),
+    query(sql`update access.session
+      set wrong_codes = wrong_codes[:array_position(wrong_codes, ${at}::timestamptz) - 1]
+        || wrong_codes[array_position(wrong_codes, ${at}::timestamptz) + 1:]
+      where id = ${session.id} and ${at}::timestamptz = any(wrong_codes)`),
   );
 }
