@@ -93,6 +93,35 @@ test("a call whose tenant is moved away in its middle is refused as if it had co
   assert.deepEqual(actions, [{ action: "created" }]);
 });
 
+test("a name of a tenant, plan or application holds nothing that nobody sees, so that none looks like another", async () => {
+  const wrong = [
+    "   ",
+    " Acme",
+    "Acme ",
+    "Ac\u200bme",
+    "\u200b",
+    "\ufeffAcme",
+    "Ac\u2060me",
+    "moc.elpmaxe\u202e",
+    "a\u2066b",
+    "a\u0085b",
+  ];
+  const right = ["Zo\u0065\u0301", "שלום", "می\u200cخواهم", "👩\u200d🔧 GmbH", "A  B"];
+  const makes: [string, object][] = [
+    ["/v1/tenant", { kind: "customer" }],
+    ["/v1/plan", {}],
+    ["/v1/client", { kind: "service" }],
+  ];
+  for (const [path, more] of makes) {
+    const make = async (name: string) => {
+      const answer = await server.post(path, { ...more, name }, { key: qAdm.key });
+      return [answer.status, answer.body.errors?.[0].pointer];
+    };
+    for (const name of wrong) assert.deepEqual(await make(name), [400, "/name"], `${path} ${JSON.stringify(name)}`);
+    for (const name of right) assert.deepEqual(await make(name), [201, undefined], `${path} ${JSON.stringify(name)}`);
+  }
+});
+
 const callback = "https://app.example/callback";
 const redeem = (client: { id: string; secret: string }, code: string) =>
   server.call("POST", "/oauth/token", {
