@@ -93,6 +93,17 @@ test("a call whose tenant is moved away in its middle is refused as if it had co
   assert.deepEqual(actions, [{ action: "created" }]);
 });
 
+test("who may issue keys no more does not get the secret of one again by repeating the call", async () => {
+  const leaver = await house.person(house.a, "leaver", "tenant_administrator");
+  const issue = () =>
+    server.post("/v1/key", { title: "left" }, { key: leaver.key, headers: { "idempotency-key": "left" } });
+  const first = await issue();
+  assert.equal((await issue()).body.secret, first.body.secret);
+  assert.equal((await server.delete(`/v1/assignment/${leaver.assignmentId}`, { key: aAdm.key })).status, 204);
+  const late = await issue();
+  assert.deepEqual([late.status, late.body.permission], [403, "key.issue"]);
+});
+
 test("a name of a tenant, plan or application holds nothing that nobody sees, so that none looks like another", async () => {
   const wrong = [
     "   ",

@@ -334,7 +334,10 @@ async function perform(
   const once = await onceOnly(
     kernel,
     visit,
-    { method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret },
+    {
+      ...{ method: route.method, path: normal(path), search, body: request.body, value, secret: route.secret },
+      admits: (db) => route.admits?.({ who: caller.who, db }, input.body),
+    },
     now,
   );
   return inTransaction(kernel, caller, work, once);
