@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import pg from "pg";
+import { kernelJobs } from "../src/kernel/jobs.ts";
 import { type Answer, eventually, startServer } from "./harness.ts";
 import { buildHouse } from "./house.ts";
 import { makeClient, makeUser } from "./tokens.ts";
@@ -131,6 +132,27 @@ test("a name of a tenant, plan or application holds nothing that nobody sees, so
     for (const name of wrong) assert.deepEqual(await make(name), [400, "/name"], `${path} ${JSON.stringify(name)}`);
     for (const name of right) assert.deepEqual(await make(name), [201, undefined], `${path} ${JSON.stringify(name)}`);
   }
+});
+
+test("a data key of a tenant that was never made, or is gone, does not stay", async () => {
+  const keys = async () =>
+    (await server.sql("select tenant_id from kernel.data_key order by 1")).map((row) => row.tenant_id);
+  await server.kernel.secrets.seal(house.a, { table: "x", column: "x", rowId: "x" }, "x");
+  const before = await keys();
+  await server.sql(
+    "insert into kernel.data_key select 'tnt_gone', 'gone', purpose, active, master_kid, wrapped, seals_reserved, created_at from kernel.data_key limit 1",
+  );
+  const sweep = kernelJobs.find(({ name }) => name === "sweep_data_keys")!;
+  await sweep.run(server.kernel);
+  assert.ok((await keys()).includes("tnt_gone"), "its tenant may be about to be made");
+  server.clock.advance(86_400_000);
+  await sweep.run(server.kernel);
+  const after = await keys();
+  assert.equal(after.includes("tnt_gone"), false);
+  assert.deepEqual(
+    before.filter((id) => !after.includes(id)),
+    [],
+  );
 });
 
 const callback = "https://app.example/callback";

@@ -4,7 +4,8 @@ import { newRolesSchema, rolesSchema, Secret, scopesSchema } from "../key/schema
 
 export const clientKinds = ["service", "application"] as const;
 
-const name = line(100, { examples: ["Billing export"] });
+const examples = ["Billing export"];
+const name = line(100, { examples });
 const redirectUris = Type.Array(Type.String({ minLength: 1, maxLength: 2_000 }), {
   maxItems: 20,
   uniqueItems: true,
@@ -21,7 +22,7 @@ const members = {
   id: id("cli"),
   tenantId: id("tnt"),
   kind: oneOf(clientKinds, { description: "A service acts for itself, an application for the users who let it." }),
-  name: text(100),
+  name: text(100, { examples }),
   roles: rolesSchema,
   scopes: scopesSchema,
   redirectUris,
