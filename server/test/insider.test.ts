@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import pg from "pg";
+import { kernelJobs } from "../src/kernel/jobs.ts";
 import { type Answer, eventually, startServer } from "./harness.ts";
 import { buildHouse } from "./house.ts";
 import { makeClient, makeUser } from "./tokens.ts";
@@ -91,6 +92,67 @@ test("a call whose tenant is moved away in its middle is refused as if it had co
   assert.deepEqual(await server.sql("select description from access.key where id = $1", [id]), [{ description: null }]);
   const actions = await server.sql("select action from access.audit where item_id = $1", [id]);
   assert.deepEqual(actions, [{ action: "created" }]);
+});
+
+test("who may issue keys no more does not get the secret of one again by repeating the call", async () => {
+  const leaver = await house.person(house.a, "leaver", "tenant_administrator");
+  const issue = () =>
+    server.post("/v1/key", { title: "left" }, { key: leaver.key, headers: { "idempotency-key": "left" } });
+  const first = await issue();
+  assert.equal((await issue()).body.secret, first.body.secret);
+  assert.equal((await server.delete(`/v1/assignment/${leaver.assignmentId}`, { key: aAdm.key })).status, 204);
+  const late = await issue();
+  assert.deepEqual([late.status, late.body.permission], [403, "key.issue"]);
+});
+
+test("a name of a tenant, plan or application holds nothing that nobody sees, so that none looks like another", async () => {
+  const wrong = [
+    "   ",
+    " Acme",
+    "Acme ",
+    "Ac\u200bme",
+    "\u200b",
+    "\ufeffAcme",
+    "Ac\u2060me",
+    "moc.elpmaxe\u202e",
+    "a\u2066b",
+    "a\u0085b",
+  ];
+  const right = ["Zo\u0065\u0301", "שלום", "می\u200cخواهم", "👩\u200d🔧 GmbH", "A  B"];
+  const makes: [string, object][] = [
+    ["/v1/tenant", { kind: "customer" }],
+    ["/v1/plan", {}],
+    ["/v1/client", { kind: "service" }],
+  ];
+  for (const [path, more] of makes) {
+    const make = async (name: string) => {
+      const answer = await server.post(path, { ...more, name }, { key: qAdm.key });
+      return [answer.status, answer.body.errors?.[0].pointer];
+    };
+    for (const name of wrong) assert.deepEqual(await make(name), [400, "/name"], `${path} ${JSON.stringify(name)}`);
+    for (const name of right) assert.deepEqual(await make(name), [201, undefined], `${path} ${JSON.stringify(name)}`);
+  }
+});
+
+test("a data key of a tenant that was never made, or is gone, does not stay", async () => {
+  const keys = async () =>
+    (await server.sql("select tenant_id from kernel.data_key order by 1")).map((row) => row.tenant_id);
+  await server.kernel.secrets.seal(house.a, { table: "x", column: "x", rowId: "x" }, "x");
+  const before = await keys();
+  await server.sql(
+    "insert into kernel.data_key select 'tnt_gone', 'gone', purpose, active, master_kid, wrapped, seals_reserved, created_at from kernel.data_key limit 1",
+  );
+  const sweep = kernelJobs.find(({ name }) => name === "sweep_data_keys")!;
+  await sweep.run(server.kernel);
+  assert.ok((await keys()).includes("tnt_gone"), "its tenant may be about to be made");
+  server.clock.advance(86_400_000);
+  await sweep.run(server.kernel);
+  const after = await keys();
+  assert.equal(after.includes("tnt_gone"), false);
+  assert.deepEqual(
+    before.filter((id) => !after.includes(id)),
+    [],
+  );
 });
 
 const callback = "https://app.example/callback";

@@ -159,6 +159,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   description?: string;
   /** What the caller must hold somewhere in reach; `any`: a valid credential suffices; `open`: none is asked for. */
   permission: Access;
+  /** With `any`: what the operation asks for before all else; asked again before a kept reply is repeated. */
+  admits?(ctx: Pick<Context, "who" | "db">, body: StaticOr<B, undefined>): Promise<void>;
   /** With `any`: the scope that a credential needs all the same, as a refusal names it; `*` unless said otherwise. */
   scope?: Permission;
   query?: Q;

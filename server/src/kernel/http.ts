@@ -11,6 +11,7 @@ import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
 import { anonymous, inTransaction, readingContext, type Warnings } from "./context.ts";
 import { type Context, Reply, type Route } from "./contract.ts";
 import { mountCors } from "./cors.ts";
+import type { Db } from "./db.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { onFirmGround } from "./firm-ground.ts";
@@ -334,7 +335,10 @@ async function perform(
   }
   const value = readIdempotencyKey(request.raw.rawHeaders);
   const { path, search } = caller.call;
-  const asked = { method: route.method, path: normal(path), search, body: request.body, secret: route.secret };
+  const asked = {
+    ...{ method: route.method, path: normal(path), search, body: request.body, secret: route.secret },
+    admits: (db: Db) => route.admits?.({ who: caller.who, db }, input.body),
+  };
   const once = value === null ? undefined : await onceOnly(kernel, visit, { ...asked, value }, now);
   if (!own) return inTransaction(kernel, caller, work, once);
   return once ? onceInOwn(kernel, caller, once, run, answer) : work(readingContext(kernel, caller));

@@ -8,7 +8,7 @@ import canonicalize from "canonicalize";
 import { sql } from "kysely";
 import { type Caller, inTransaction, readingContext } from "./context.ts";
 import type { Context } from "./contract.ts";
-import { hot, query, type Transaction } from "./db.ts";
+import { type Db, hot, query, type Transaction } from "./db.ts";
 import type { Visit } from "./door.ts";
 import type { Kernel } from "./kernel.ts";
 import { invalid, problem, refuse } from "./problem.ts";
@@ -98,6 +98,8 @@ type Request = {
   body: unknown;
   value: string;
   secret: string | readonly string[] | undefined;
+  /** Whether the caller may still have the reply, where the door does not know. */
+  admits(db: Db): Promise<void> | undefined;
 };
 
 /** What surrounds the work of an idempotent call in its transaction. */
@@ -130,7 +132,9 @@ export async function onceOnly(kernel: Kernel, visit: Visit, request: Request, n
       const record = tx.first(findRecord({ tenantId, key, since }));
       const [locked, row] = await Promise.all([lock, record]);
       if (!locked?.locked) throw refuse(idempotencyInProgress, { headers: { "retry-after": "1" } });
-      return row && replay(row);
+      if (!row) return undefined;
+      await request.admits(tx);
+      return replay(row);
     },
     async after(tx: Transaction, outcome: Outcome): Promise<void> {
       const shown = request.secret && outcome.text ? without(outcome.text, request.secret) : outcome.text;

@@ -18,6 +18,20 @@ export function text(max: number, options: Record<string, unknown> = {}) {
   return Type.String({ minLength: 1, maxLength: max, pattern: "^[^\\u0000-\\u001f\\u007f]*$", ...options });
 }
 
+/** Control, line and direction characters, and such as nobody sees: two names that look alike are to be one. */
+const unseen = "\\u0000-\\u001f\\u007f-\\u009f\\u200b\\u2028\\u2029\\u202a-\\u202e\\u2060\\u2066-\\u2069\\ufeff";
+
+/** A name that people read, of 1 to `max` code points: what is sent is stored as it stands, so nothing of it is trimmed. */
+export function line(max: number, options: Record<string, unknown> = {}) {
+  return Type.String({
+    minLength: 1,
+    maxLength: max,
+    pattern: `^[^\\s${unseen}](?:[^${unseen}]*[^\\s${unseen}])?$`,
+    "x-pattern": "May not begin or end with white space, nor hold control, direction or invisible characters.",
+    ...options,
+  });
+}
+
 /** RFC 3339 in UTC with milliseconds. */
 export const instant = Type.String({ format: "date-time", examples: ["2026-03-01T10:00:00.123Z"] });
 

@@ -1,10 +1,11 @@
 import { type Static, Type } from "typebox";
-import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
+import { anyOf, id, instant, line, nullable, object, oneOf, text } from "#kernel/schema";
 import { newRolesSchema, rolesSchema, Secret, scopesSchema } from "../key/schema.ts";
 
 export const clientKinds = ["service", "application"] as const;
 
-const name = text(100, { examples: ["Billing export"] });
+const examples = ["Billing export"];
+const name = line(100, { examples });
 const redirectUris = Type.Array(Type.String({ minLength: 1, maxLength: 2_000 }), {
   maxItems: 20,
   uniqueItems: true,
@@ -21,7 +22,7 @@ const members = {
   id: id("cli"),
   tenantId: id("tnt"),
   kind: oneOf(clientKinds, { description: "A service acts for itself, an application for the users who let it." }),
-  name,
+  name: text(100, { examples }),
   roles: rolesSchema,
   scopes: scopesSchema,
   redirectUris,

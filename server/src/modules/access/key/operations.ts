@@ -87,7 +87,7 @@ export async function createKey(ctx: Context, input: NewKey): Promise<Tagged<Iss
   const tenantId = ctx.who.acting.id;
   const id = newId("key", ctx.now.getTime());
   if (input.roles) await lockTree(ctx, false);
-  await requireMayIssue(ctx, kind, input.userId);
+  await requireMayIssue(ctx, input);
   if (input.value !== undefined) requireMayImport(ctx);
   requireRecentLogIn(ctx);
   const { networks, faults: networkFaults } = readNetworks(input.allowedAddresses ?? []);

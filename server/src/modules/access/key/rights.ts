@@ -13,7 +13,10 @@ import type { NewKey } from "./schema.ts";
  * Refuses who may not issue a key of this kind in the acting tenant: `key.issue` is needed, which desk administrators
  * hold over desk keys alone; a user may issue its own where the tenant's `authPolicy.selfServiceKeys` says so.
  */
-export async function requireMayIssue(ctx: Context, kind: NonNullable<NewKey["kind"]>, userId?: string): Promise<void> {
+export async function requireMayIssue(
+  ctx: Pick<Context, "who" | "db">,
+  { kind = "standard", userId }: Pick<NewKey, "kind" | "userId">,
+): Promise<void> {
   const { who } = ctx;
   const grants = kind === "integration" ? who.grants : who.grants.filter((grant) => !isForDeskKeysOnly(grant));
   if (holdsIn({ ...who, grants }, "key.issue", who.acting)) return;

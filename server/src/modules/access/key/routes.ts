@@ -16,6 +16,7 @@ import {
 } from "./operations.ts";
 import { keyLimitReached, keyTitleTaken } from "./place.ts";
 import { keyNotReassignable, reassignKey } from "./reassign.ts";
+import { requireMayIssue } from "./rights.ts";
 import { IssuedKey, Key, KeyChange, keyFilters, NewKey, Reassignment, Rotation } from "./schema.ts";
 
 export const keyRoutes = [
@@ -55,6 +56,7 @@ export const keyRoutes = [
       "Needs `key.issue`; a user issues personal keys for itself where `authPolicy.selfServiceKeys` allows it. The reply alone holds the secret. A standard key made without `roles` gets `integrator`. With `value` the provider brings along a key of another system.",
     // Not `key.issue`: the door cannot know of self-service. The operation asks for it before anything else.
     permission: "any",
+    admits: requireMayIssue,
     body: NewKey,
     replies: { 201: IssuedKey },
     secret: "secret",

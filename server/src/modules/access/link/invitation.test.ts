@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { event } from "#kernel/events";
+import { object } from "#kernel/schema";
 import { eventually, startServer } from "../../../../test/harness.ts";
-import { User } from "../../directory/user/schema.ts";
 import {
   a,
   aAdm,
@@ -270,7 +270,7 @@ test("whoever changes where somebody's mail goes must hold what that one holds; 
 const asksForWelcome = event("directory", "user.welcome_requested", {
   permission: "user.read",
   summary: "A user is to be invited.",
-  resource: User,
+  resource: object({}),
 });
 const askForWelcome = (id: string) =>
   server.as(a, async (ctx) =>

@@ -1,5 +1,5 @@
 import { type Static, type TSchema, Type } from "typebox";
-import { id, instant, nullable, object, text } from "#kernel/schema";
+import { id, instant, line, nullable, object, text } from "#kernel/schema";
 
 /** The lanes of the built-in plan, and of a new plan that does not state them. */
 export const standardLanes = {
@@ -62,14 +62,14 @@ export type Plan = Static<typeof Plan>;
 const readOnly = ["id", "tenantId", "builtIn", "createdAt", "updatedAt"];
 export const NewPlan = object(
   {
-    name: text(100),
+    name: line(100),
     lanes: Type.Optional(LanesChange),
   },
   { description: "What is left out of `lanes` is as in the plan `standard`.", "x-read-only": readOnly },
 );
 export type NewPlan = Static<typeof NewPlan>;
 export const PlanChange = object(
-  { name: Type.Optional(text(100)), lanes: Type.Optional(LanesChange) },
+  { name: Type.Optional(line(100)), lanes: Type.Optional(LanesChange) },
   { "x-read-only": readOnly },
 );
 export type PlanChange = Static<typeof PlanChange>;

@@ -1,5 +1,5 @@
 import { type Static, type TSchema, Type } from "typebox";
-import { id, instant, nullable, object, oneOf, text } from "#kernel/schema";
+import { id, instant, line, nullable, object, oneOf, text } from "#kernel/schema";
 import { AppliedPlan } from "../plan/schema.ts";
 
 /** Every feature of a tenant (access, section 1). */
@@ -104,7 +104,7 @@ const serverSet = [
 ];
 export const NewTenant = object(
   {
-    name: text(100),
+    name: line(100),
     kind: oneOf(["partner", "customer"]),
     parentId: Type.Optional(id("tnt", { description: "The acting tenant, if left out." })),
     code: Type.Optional(code),
@@ -128,7 +128,7 @@ export type NewTenant = Static<typeof NewTenant>;
 
 export const TenantChange = object(
   {
-    name: Type.Optional(text(100)),
+    name: Type.Optional(line(100)),
     code: Type.Optional(code),
     reference: Type.Optional(reference),
     timeZone: Type.Optional(timeZone),

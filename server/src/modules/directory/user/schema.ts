@@ -1,18 +1,6 @@
 import { type Static, Type } from "typebox";
 import { listOf, listQuery } from "#kernel/page";
-import { anyOf, id, instant, nullable, object, oneOf, text } from "#kernel/schema";
-
-/** No control characters, no line or direction marks, no outer white space: what is sent is stored as it stands (A2). */
-const forbidden = "\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069";
-const linePattern = `^[^\\s${forbidden}](?:[^${forbidden}]*[^\\s${forbidden}])?$`;
-const line = (max: number, options: Record<string, unknown> = {}) =>
-  Type.String({
-    minLength: 1,
-    maxLength: max,
-    pattern: linePattern,
-    "x-pattern": "May not begin or end with white space, nor hold control or direction characters.",
-    ...options,
-  });
+import { anyOf, id, instant, line, nullable, object, oneOf, text } from "#kernel/schema";
 
 const username = Type.String({
   minLength: 1,

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sql } from "kysely";
-import { eventually, startServer } from "../../test/harness.ts";
-import { planted } from "../../test/planted.ts";
-import { modules } from "../app.ts";
-import type { Context, Module } from "./contract.ts";
-import { query } from "./db.ts";
-import type { LoggedEvent } from "./event-reader.ts";
-import { notFound, refuse } from "./problem.ts";
+import { modules } from "../src/app.ts";
+import type { Context, Module } from "../src/kernel/contract.ts";
+import { query } from "../src/kernel/db.ts";
+import type { LoggedEvent } from "../src/kernel/event-reader.ts";
+import { notFound, refuse } from "../src/kernel/problem.ts";
+import { eventually, startServer } from "./harness.ts";
+import { planted } from "./planted.ts";
 
 /** How often each thing was begun to be answered; what is done to one, by its name. */
 const begun = new Map<string, number>();
