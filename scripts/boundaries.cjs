@@ -1,4 +1,4 @@
-/** Who may import whom (ARCHITECTURE.md). server/test/boundaries.test.ts plants violations to show that this still bites. */
+/** Who may import whom (ARCHITECTURE.md). scripts/checks.test.ts plants violations to show that this still bites. */
 module.exports = {
   forbidden: [
     {

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { modules } from "../../server/src/app.ts";
 import { eventually, startServer } from "../../server/test/harness.ts";
 import { emptyFolder, endListeners, startListener } from "../../server/test/listener.ts";
@@ -49,6 +52,9 @@ test("every transport prints the event octet for octet as GET has it, and any of
       assert.equal(line, text);
     }
   }
+  // As after a crash between the work and the keeping of its place: what was printed and comes again is not.
+  const { nextCursor } = (await server.get("/v1/event-log?limit=1", { key })).body;
+  writeFileSync(join(folder, "poll"), nextCursor);
   const second = transports.map((transport, at) =>
     listen([...things, "--transport", transports[(at + 1) % 3]!, "--count", "1", "--cursor-file", transport], folder),
   );
@@ -165,6 +171,37 @@ test("RC-2. tokens expire under it again and again, on every transport: it fetch
     await hears(listener, wanted);
     assert.equal(await listener.end("SIGTERM"), 0);
   }
+});
+
+test("forwarded to the example program, an event is verified there by verifyWebhook and printed; a forged one is refused", async () => {
+  const secret = `whsec_${Buffer.alloc(32, 7).toString("base64")}`;
+  const program = fileURLToPath(new URL("../../examples/webhook-receiver.mjs", import.meta.url));
+  const example = startListener([], { program: [program], cwd: emptyFolder(), env: { SECRET: secret, PORT: "0" } });
+  const port = await eventually(() => /listening on (\d+)/.exec(example.said())?.[1]);
+  const url = `http://127.0.0.1:${port}/`;
+  const args = ["--from", "start", "--count", "1", "--forward", url, "--secret", secret];
+  const listener = listen([...things, ...args], emptyFolder());
+  assert.equal(await listener.exited, 0, listener.said());
+  const [{ sequence, type, subject }] = listener.events();
+  await eventually(() => example.lines().includes(`${sequence} ${type} ${subject}`));
+  const forged = { "webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,abc" };
+  assert.equal((await fetch(url, { method: "POST", headers: forged, body: "{}" })).status, 400);
+  assert.equal(example.lines().length, 1);
+});
+
+test("a server that is busy is left alone for as long as it asks, whatever the transport", async () => {
+  const busy = createServer((_, response) => {
+    const problem = JSON.stringify({ code: "rate_limited", detail: "Too many." });
+    response.writeHead(429, { "retry-after": "7" }).end(problem);
+  });
+  busy.on("upgrade", (_, socket) => socket.end("HTTP/1.1 503 Busy\r\nretry-after: 7\r\nconnection: close\r\n\r\n"));
+  await new Promise<void>((resolve) => busy.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(busy.address() as AddressInfo).port}`;
+  for (const listener of transports.map((one) => listen(["--transport", one, "--url", url], emptyFolder()))) {
+    await eventually(() => /(rate_limited: Too many\.|status 503: .*) Again in 7\.0 s\./.test(listener.said()));
+    assert.equal(await listener.end("SIGTERM"), 0);
+  }
+  busy.close();
 });
 
 test("the single file that the server hands out runs with Node alone, in an empty folder", async () => {

@@ -57,13 +57,13 @@ export async function receive(parts: Parts): Promise<void> {
     } catch (error) {
       isHeard = false;
       if (stop.aborted && !(error instanceof Stop)) return;
-      if (error instanceof PlaceExpired) throw expired(options, error);
+      if (error instanceof PlaceExpired) throw expired(options, place, error);
       if (error instanceof CredentialRefused && ++refusals >= mostRefusals)
-        throw new Stop("credential", `The credential was refused ${mostRefusals} times. ${error.message}`);
+        throw new Stop("credential", `The credential was refused ${mostRefusals} times. ${sentence(error.message)}`);
       if (!(error instanceof Broken || error instanceof CredentialRefused)) throw error;
       if (error instanceof Broken) ({ retryAfterMs } = error);
       const waitMs = Math.max(pauseMs * (1 + Math.random() / 4), retryAfterMs);
-      say(`${error.message} Again in ${(waitMs / 1_000).toFixed(1)} s.`);
+      say(`${sentence(error.message)} Again in ${(waitMs / 1_000).toFixed(1)} s.`);
       pauseMs = Math.min(pauseMs * 2, longestPauseMs);
       await pause(waitMs, undefined, { signal: stop }).catch(() => {});
     }
@@ -79,7 +79,6 @@ function beginningOf({ keeps, from }: Options, cursor: string | null): string {
 /** Works off one piece of news; "done": that was the last one wanted. */
 function worker({ options, place, stop, print, say }: Parts) {
   let printed = 0;
-  let told: string | null = null;
   return async (news: News): Promise<"done" | "more"> => {
     if (news.kind === "place") {
       if (news.cursor !== null && news.cursor !== place.cursor()) place.keep(news.cursor);
@@ -87,9 +86,7 @@ function worker({ options, place, stop, print, say }: Parts) {
     }
     const { id, text, cursor, settle } = news;
     if (!place.knows(id)) {
-      // What could not be forwarded before the connection broke was printed all the same.
-      if (told !== id) await print(options.format === "json" ? oneLine(text) : prettyLine(text));
-      told = id;
+      await print(options.format === "json" ? oneLine(text) : prettyLine(text));
       if (options.forward && !(await forward(options.forward, news, stop, say))) return "done";
       place.remember(id);
       printed++;
@@ -103,13 +100,13 @@ function worker({ options, place, stop, print, say }: Parts) {
 /** A line break in JSON is only ever a blank between its parts. */
 const oneLine = (text: string): string => text.replaceAll(/[\r\n]+/g, " ");
 
-function expired({ keeps }: Options, { oldestCursor }: PlaceExpired): Stop {
-  const remedy =
-    keeps.in === "file"
-      ? `remove ${keeps.file} and start again with --from ${oldestCursor}`
-      : `start again with another --durable and --from ${oldestCursor}`;
+const sentence = (words: string): string => (/[.!?]$/.test(words) ? words : `${words}.`);
+
+function expired({ keeps }: Options, place: Place, { oldestCursor }: PlaceExpired): Stop {
+  const another = keeps.in === "durable" ? " and another --durable" : "";
+  const first = keeps.in === "file" && place.cursor() !== null ? `remove ${keeps.file} and ` : "";
   return new Stop(
     "place",
-    `The log no longer keeps the place where this receiver stopped: what came after it is lost. It begins now at the cursor ${oldestCursor}; to go on from there, ${remedy}.`,
+    `The log no longer keeps the place to go on from: what came after it is lost. What it still keeps begins at the cursor ${oldestCursor}: ${first}start again with --from ${oldestCursor}${another}`,
   );
 }

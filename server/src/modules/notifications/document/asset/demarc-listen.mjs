@@ -4455,8 +4455,7 @@ function headerOf(headers, name) {
         forward: forwardOf(given),
         isSecretNew: given.forward !== undefined && !given.secret,
         format: given.format,
-        count: given.count === undefined ? Number.POSITIVE_INFINITY : wholeNumber(given.count),
-        quiet: given.quiet === true
+        count: given.count === undefined ? Number.POSITIVE_INFINITY : wholeNumber(given.count)
     };
 }
 function keepsOf({ destination, durable, cursorFile }) {
@@ -6917,12 +6916,12 @@ const mostRefusals = 3;
         } catch (error) {
             isHeard = false;
             if (stop.aborted && !(error instanceof Stop)) return;
-            if (error instanceof PlaceExpired) throw expired(options, error);
-            if (error instanceof CredentialRefused && ++refusals >= mostRefusals) throw new Stop("credential", `The credential was refused ${mostRefusals} times. ${error.message}`);
+            if (error instanceof PlaceExpired) throw expired(options, place, error);
+            if (error instanceof CredentialRefused && ++refusals >= mostRefusals) throw new Stop("credential", `The credential was refused ${mostRefusals} times. ${sentence(error.message)}`);
             if (!(error instanceof Broken || error instanceof CredentialRefused)) throw error;
             if (error instanceof Broken) ({ retryAfterMs } = error);
             const waitMs = Math.max(pauseMs * (1 + Math.random() / 4), retryAfterMs);
-            say(`${error.message} Again in ${(waitMs / 1_000).toFixed(1)} s.`);
+            say(`${sentence(error.message)} Again in ${(waitMs / 1_000).toFixed(1)} s.`);
             pauseMs = Math.min(pauseMs * 2, longestPauseMs);
             await setTimeout$1(waitMs, undefined, {
                 signal: stop
@@ -6937,7 +6936,6 @@ function beginningOf({ keeps, from }, cursor) {
 }
 /** Works off one piece of news; "done": that was the last one wanted. */ function worker({ options, place, stop, print, say }) {
     let printed = 0;
-    let told = null;
     return async (news)=>{
         if (news.kind === "place") {
             if (news.cursor !== null && news.cursor !== place.cursor()) place.keep(news.cursor);
@@ -6945,9 +6943,7 @@ function beginningOf({ keeps, from }, cursor) {
         }
         const { id, text, cursor, settle } = news;
         if (!place.knows(id)) {
-            // What could not be forwarded before the connection broke was printed all the same.
-            if (told !== id) await print(options.format === "json" ? oneLine(text) : prettyLine(text));
-            told = id;
+            await print(options.format === "json" ? oneLine(text) : prettyLine(text));
             if (options.forward && !await forward(options.forward, news, stop, say)) return "done";
             place.remember(id);
             printed++;
@@ -6958,9 +6954,11 @@ function beginningOf({ keeps, from }, cursor) {
     };
 }
 /** A line break in JSON is only ever a blank between its parts. */ const oneLine = (text)=>text.replaceAll(/[\r\n]+/g, " ");
-function expired({ keeps }, { oldestCursor }) {
-    const remedy = keeps.in === "file" ? `remove ${keeps.file} and start again with --from ${oldestCursor}` : `start again with another --durable and --from ${oldestCursor}`;
-    return new Stop("place", `The log no longer keeps the place where this receiver stopped: what came after it is lost. It begins now at the cursor ${oldestCursor}; to go on from there, ${remedy}.`);
+const sentence = (words)=>/[.!?]$/.test(words) ? words : `${words}.`;
+function expired({ keeps }, place, { oldestCursor }) {
+    const another = keeps.in === "durable" ? " and another --durable" : "";
+    const first = keeps.in === "file" && place.cursor() !== null ? `remove ${keeps.file} and ` : "";
+    return new Stop("place", `The log no longer keeps the place to go on from: what came after it is lost. What it still keeps begins at the cursor ${oldestCursor}: ${first}start again with --from ${oldestCursor}${another}`);
 }
 
 const help = `
@@ -6983,13 +6981,16 @@ refused three times, 4 the destination was refused, 5 the log no longer keeps th
 }
 /** Runs the command to its end; gives its exit code. */ async function run(given) {
     const stop = new AbortController();
-    // A second signal ends it at once.
+    const tell = (words)=>void process.stderr.write(`${words}\n`);
+    const say = given.quiet ? ()=>{} : tell;
     for (const signal of [
         "SIGINT",
         "SIGTERM"
-    ])process.once(signal, ()=>stop.abort());
+    ])process.once(signal, ()=>{
+        say("Ending, as soon as the event at hand is finished. A second signal ends at once.");
+        stop.abort();
+    });
     process.stdout.on("error", ()=>{});
-    const tell = (words)=>void process.stderr.write(`${words}\n`);
     if (typeof WebSocket === "undefined") {
         tell("demarc listen needs Node 22 or newer.");
         return exitCode.usage;
@@ -7005,7 +7006,7 @@ refused three times, 4 the destination was refused, 5 the log no longer keeps th
             place,
             stop: stop.signal,
             print,
-            say: options.quiet ? ()=>{} : tell
+            say
         });
         return exitCode.done;
     } catch (error) {
