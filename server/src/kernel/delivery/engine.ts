@@ -1,8 +1,9 @@
 /**
  * The one engine of all outbound messages (exchange, section 6). Rows are the truth: a worker claims what is due for a
  * minute, sends it, and writes down how it ended, many at a time; what a dead worker had claimed is claimed again, sooner
- * where its process is known to be no more. What is new may be given to the worker of the process that makes it, in the statement that makes it. Targets are served in
- * turn, and those that fail share half of a worker's places, so that none of them delays the others.
+ * where its process is known to be no more. What is new may be given to the worker of the process that makes it, in the
+ * statement that makes it. Targets are served in turn, and those that fail share half of a worker's places, so that none
+ * of them delays the others.
  */
 import { type RawBuilder, sql } from "kysely";
 import { inTransaction, systemCaller } from "../context.ts";
@@ -96,7 +97,10 @@ export async function startDeliveries(kernel: Kernel, attemptMs?: number): Promi
     if (stopped) return;
     again = true;
     looking ??= look()
-      .catch((error) => kernel.log.warn({ err: error }, "deliveries wait for the database"))
+      .catch((error) => {
+        kernel.log.warn({ err: error }, "deliveries wait for the database");
+        wakeAt(null);
+      })
       .finally(() => {
         looking = null;
         if (again) wake();

@@ -76,7 +76,7 @@ test("an owner that may not act for the time being: everything is held and nothi
   const inUser = (what: string) => async () =>
     assert.equal((await server.call("POST", `/v1/user/${user.id}/${what}`, { key })).status, 204);
   const inKey = (enabled: boolean) => async () =>
-    assert.equal((await server.patch(`/v1/key/${webhooks[0].ownerId}`, { enabled }, { key })).status, 200);
+    assert.equal((await server.patch(`/v1/key/${webhooks[0]!.ownerId}`, { enabled }, { key })).status, 200);
   const owners = [
     { by: { key: keyOfOwner }, off: inKey(false), on: inKey(true) },
     {
@@ -91,20 +91,20 @@ test("an owner that may not act for the time being: everything is held and nothi
     },
   ];
   const receivers = await Promise.all(owners.map(() => startReceiver()));
-  const webhooks = [];
+  const webhooks: { id: string; ownerId: string }[] = [];
   for (const [index, { by }] of owners.entries()) webhooks.push(await register(receivers[index]!.url, {}, by));
   for (const { off } of owners) await off();
   const things = [await makeThing(), await makeThing()];
   for (const { id } of webhooks)
     await eventually(async () => (await deliveries(id, "&status=held")).length === things.length);
   for (const [index, { on }] of owners.entries()) {
-    assert.deepEqual([receivers[index]!.received.length, (await state(webhooks[index].id)).status], [0, "active"]);
+    assert.deepEqual([receivers[index]!.received.length, (await state(webhooks[index]!.id)).status], [0, "active"]);
     await on();
     await seenBy(receivers[index]!.received, things.length);
     assert.deepEqual(receivers[index]!.received.map(({ body }) => JSON.parse(body).subject).sort(), things.toSorted());
-    const [one] = await deliveries(webhooks[index].id);
+    const [one] = await deliveries(webhooks[index]!.id);
     assert.equal(one.attempts.length, 1);
-    await remove(webhooks[index].id);
+    await remove(webhooks[index]!.id);
   }
 });
 

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { type RawBuilder, sql } from "kysely";
-import { eventually, startServer } from "../../../test/harness.ts";
-import { type Received, startReceiver } from "../../../test/receiver.ts";
-import { modules } from "../../app.ts";
-import type { Module } from "../contract.ts";
-import { query } from "../db.ts";
-import type { DeliveryKind, Outgoing, TargetSettings } from "./contract.ts";
-import { addTarget, enqueue, itemsOf } from "./store.ts";
+import { modules } from "../src/app.ts";
+import type { Module } from "../src/kernel/contract.ts";
+import { query } from "../src/kernel/db.ts";
+import type { DeliveryKind, Outgoing, TargetSettings } from "../src/kernel/delivery/contract.ts";
+import { addTarget, enqueue, itemsOf } from "../src/kernel/delivery/store.ts";
+import { eventually, startServer } from "./harness.ts";
+import { type Received, startReceiver } from "./receiver.ts";
 
 /** What the planted kind says, and what it was told. */
 let dead: string[] = [];
