@@ -27,7 +27,7 @@ function table(head: string[], rows: string[][]): string {
 
 function files(): Map<string, string> {
   const made = new Map<string, string>();
-  const versions = createVersions(released, changes, true);
+  const versions = createVersions(released, changes, true, modules);
   const source = { modules, versions, settings: { release: "0", passwordGrant: true } };
   for (const { label } of released) {
     for (const { name } of modules) {

@@ -23,7 +23,8 @@ import { createPost } from "./kernel/post.ts";
 import { joinProcesses } from "./kernel/processes.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
-import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
+import type { Change } from "./kernel/version-changes.ts";
+import { changes, createVersions, released, type Version } from "./kernel/versions.ts";
 import {
   access,
   createAddressAlarm,
@@ -114,7 +115,12 @@ export async function buildApp(parts: AppParts): Promise<App> {
     processes,
     events: await startEventLog({ system, listener, log, now }),
     secrets,
-    versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
+    versions: createVersions(
+      parts.versions ?? released,
+      parts.changes ?? changes,
+      parts.betaEnabled ?? true,
+      parts.modules ?? modules,
+    ),
     throttle,
     activity,
     sealer: createSealer(system, log),

@@ -1,6 +1,7 @@
 /** A STOMP client for tests: octets as the test writes them, frames as the specification cuts them. */
 import { WebSocket } from "ws";
 import { eventually } from "./harness.ts";
+import { sawEvent } from "./wire.ts";
 
 export type Received = { command: string; headers: Record<string, string>; body: Buffer; isBinary: boolean };
 
@@ -16,7 +17,11 @@ export async function openClient(url: string, options: Options = {}) {
   let octets = 0;
   ws.on("message", (data: Buffer, isBinary: boolean) => {
     octets += data.length;
-    if (data.length > 1) frames.push(parse(data, isBinary));
+    if (data.length <= 1) return;
+    const frame = parse(data, isBinary);
+    frames.push(frame);
+    if (frame.command === "MESSAGE" && /^application\/cloudevents\+json/.test(frame.headers["content-type"] ?? ""))
+      sawEvent(frame.body.toString(), { message: frame.headers });
   });
   ws.on("close", (code) => {
     closed = code;

@@ -1,132 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Type } from "typebox";
-import { modules } from "../src/app.ts";
-import { type Module, Reply, route } from "../src/kernel/contract.ts";
-import { event } from "../src/kernel/events.ts";
-import { listOf } from "../src/kernel/page.ts";
-import { id, object, text } from "../src/kernel/schema.ts";
-import type { Change, Version } from "../src/kernel/versions.ts";
-import { eventually, startServer } from "./harness.ts";
+import { startServer } from "./harness.ts";
+import { plantedVersions } from "./planted-versions.ts";
 
-/** A planted pair of versions: v1 had firstName and lastName, v2 has one name. */
-const Person = object({ id: id("pln"), name: text(100) }, { title: "PlantedPerson" });
-const OldPerson = object(
-  { id: id("pln"), firstName: Type.String(), lastName: Type.String() },
-  { title: "PlantedPerson" },
-);
-const about = { permission: "export.run", resource: Person } as const;
-const plantedRenamed = event("export", "planted.renamed", { ...about, summary: "A name was changed." });
-const plantedDeleted = event("export", "planted.deleted", { ...about, summary: "One was removed." });
-const plantedGrown = event("export", "planted.grown", { ...about, since: "v2", summary: "News of v2 alone." });
-const people = new Map<string, { id: string; name: string }>();
-const personGetsOneName: Change = {
-  in: "v2",
-  about: "firstName and lastName became name",
-  operations: {
-    createPlanted: {
-      body: object({ firstName: text(50), lastName: text(50) }),
-      request: (old) => {
-        const { firstName, lastName } = old as { firstName: string; lastName: string };
-        return { name: `${firstName} ${lastName}` };
-      },
-    },
-  },
-  resources: {
-    PlantedPerson: {
-      schema: OldPerson,
-      reply: ({ id, name }) => {
-        const [firstName, ...rest] = String(name).split(" ");
-        return { id, firstName, lastName: rest.join(" ") };
-      },
-    },
-  },
-};
-const service: Module = {
-  name: "export",
-  about: "A planted service.",
-  events: [plantedRenamed, plantedDeleted, plantedGrown],
-  routes: [
-    route({
-      method: "POST",
-      path: "/planted",
-      versions: "v1+",
-      id: "createPlanted",
-      summary: "Plant",
-      permission: "export.run",
-      body: object({ name: text(100) }),
-      replies: { 201: Person },
-      emits: { none: "Planted." },
-      run: (_ctx, { body }) => {
-        const person = { id: `pln_${String(people.size).padStart(26, "0")}`, name: body.name };
-        people.set(person.id, person);
-        return new Reply(201, person, { location: `/planted/${person.id}` });
-      },
-    }),
-    route({
-      method: "GET",
-      path: "/planted",
-      versions: "v1+",
-      id: "listPlanted",
-      summary: "List",
-      permission: "export.run",
-      replies: { 200: listOf(Person) },
-      run: () => ({ items: Array.from(people.values()), nextCursor: "more", nextLink: "/planted?cursor=more" }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted/{id}",
-      versions: "v1+",
-      id: "getPlanted",
-      summary: "Read",
-      permission: "export.run",
-      replies: { 200: Person },
-      run: (_ctx, { params }) => people.get(params.id)!,
-    }),
-    route({
-      method: "GET",
-      path: "/planted-new",
-      versions: "v2+",
-      id: "getPlantedNew",
-      summary: "Only in v2",
-      permission: "export.run",
-      replies: { 200: object({ new: Type.Boolean() }) },
-      run: () => ({ new: true }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted-old",
-      versions: "v1+",
-      id: "getPlantedOld",
-      summary: "A deprecated route",
-      permission: "export.run",
-      deprecated: { at: "2026-07-01T00:00:00Z", sunset: "2027-07-01T00:00:00Z", successor: "/planted-new" },
-      replies: { 200: object({ old: Type.Boolean() }) },
-      run: () => ({ old: true }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted-preview",
-      versions: "v2+",
-      id: "getPlantedPreview",
-      summary: "Only in beta",
-      permission: "export.run",
-      preview: true,
-      replies: { 200: object({ preview: Type.Boolean() }) },
-      run: () => ({ preview: true }),
-    }),
-  ],
-};
-const versions: Version[] = [
-  {
-    label: "v1",
-    releasedAt: "2026-01-01",
-    deprecatedAt: "2026-06-01T00:00:00Z",
-    sunsetAt: "2027-06-01T00:00:00Z",
-  },
-  { label: "v2", releasedAt: "2026-05-01" },
-];
-const server = await startServer({ modules: [...modules, service], versions, changes: [personGetsOneName] });
+const server = await startServer(plantedVersions);
 const customer = await server.tenant(server.rootId, "customer", "Versions", { beta: true });
 const key = await server.key(customer, ["export.run"]);
 
@@ -148,20 +25,6 @@ test("VE-1. every label names what served it; links keep the label called; lates
   }
   const [v2, latest] = [await server.get(address.replace("latest", "v2"), { key }), await server.get(address, { key })];
   assert.equal(latest.text, v2.text);
-});
-
-test("VE-4. an old request arrives in the newest shape, and the resource leaves in the old one wherever it stands", async () => {
-  const made = await server.post("/v1/planted", { firstName: "Grace", lastName: "Hopper" }, { key });
-  assert.deepEqual(
-    [made.status, made.body.firstName, made.body.lastName, made.body.name],
-    [201, "Grace", "Hopper", undefined],
-  );
-  assert.equal((await server.get(`/v2/planted/${made.body.id}`, { key })).body.name, "Grace Hopper");
-  const list = await server.get("/v1/planted", { key });
-  assert.ok(list.body.items.every((item: any) => "firstName" in item && !("name" in item)));
-  const newer = await server.post("/v1/planted", { firstName: "x", lastName: "y", name: "z" }, { key });
-  assert.deepEqual([newer.status, newer.body.errors[0].pointer], [400, "/name"]);
-  assert.equal((await server.post("/v2/planted", { firstName: "x", lastName: "y" }, { key })).status, 400);
 });
 
 test("a stored reply is repeated as it was sent, in the shape of its version", async () => {
@@ -256,37 +119,4 @@ test("each version has its own OpenAPI document, in its own shapes", async () =>
       ["beta", "alias", "v2", null],
     ],
   );
-});
-
-test("an event leaves in the shape of the version that it is read through, wherever its type is known", async () => {
-  const listener = await server.key(customer, ["export.run", "notification.subscribe"]);
-  const [id, name] = ["pln_00000000000000000000000009", "Ada King"];
-  await server.as(customer, async (ctx) => {
-    const place = { tenantId: customer, subject: id, path: `/planted/${id}` };
-    const resource = { id, name };
-    ctx.emit(plantedRenamed, { ...place, resource, previous: { name: "Ada Lovelace" }, changed: ["name"] });
-    ctx.emit(plantedGrown, { ...place, resource, previous: null, changed: [] });
-    ctx.emit(plantedDeleted, { ...place, resource: null, previous: resource, changed: [] });
-  });
-  const read = async (label: string) => (await server.get(`/${label}/event-log`, { key: listener })).body.items;
-  await eventually(async () => (await read("v2")).length === 3);
-  const [renamed, grown, deleted] = await read("v2");
-  assert.equal(renamed.apiversion, "v2");
-  assert.equal(renamed.data.url, `/v2/planted/${id}`);
-  assert.deepEqual(renamed.data.previous, { name: "Ada Lovelace" });
-  assert.equal(grown.type, plantedGrown.type);
-  const [old, oldDeleted, ...more] = await read("v1");
-  assert.deepEqual(more, []);
-  assert.deepEqual([old.id, old.sequence, old.apiversion], [renamed.id, renamed.sequence, "v1"]);
-  assert.match(old.dataschema, /\/v1\/event-catalogue\//);
-  assert.deepEqual(old.data.resource, { id, firstName: "Ada", lastName: "King" });
-  assert.deepEqual([old.data.previous, old.data.changed], [{ lastName: "Lovelace" }, ["lastName"]]);
-  assert.deepEqual(oldDeleted.data.previous, { id, firstName: "Ada", lastName: "King" });
-  assert.equal(oldDeleted.id, deleted.id);
-  assert.deepEqual(await read("latest"), await read("v2"));
-  const types = async (label: string) =>
-    (await server.get(`/${label}/event-catalogue?service=export`)).body.items.map(({ type }: any) => type);
-  assert.equal((await types("v1")).includes(plantedGrown.type), false);
-  assert.equal((await types("v2")).includes(plantedGrown.type), true);
-  assert.equal((await server.get(`/v1/event-log?types=${plantedGrown.type}`, { key: listener })).status, 400);
 });

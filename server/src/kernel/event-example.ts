@@ -38,6 +38,7 @@ export function eventExample(versions: Versions, kind: EventKind, version: strin
   const removed = /\.(deleted|removed)$/.test(kind.type);
   const subject = (data.resource as { id?: string } | null)?.id ?? "subject";
   delete data.trimmed;
+  delete example.test;
   return {
     ...example,
     source: `https://api.example.net/${kind.service}`,

@@ -9,7 +9,7 @@ import { clientAddress } from "./address.ts";
 import { createAllow } from "./allow.ts";
 import { etagOf, sendProblem, serialise, unexpected } from "./answer.ts";
 import { anonymous, inTransaction, readingContext, type Warnings } from "./context.ts";
-import { Reply, type Route } from "./contract.ts";
+import { type Context, Reply, type Route } from "./contract.ts";
 import { mountCors } from "./cors.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
@@ -30,6 +30,7 @@ import {
   requestTimedOut,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
+import { asNewest, type Input, resultShown, untilUnmoved } from "./version-call.ts";
 import { recordIfUnheard, recordVisit } from "./visit-line.ts";
 import { mountVitals } from "./vitals.ts";
 
@@ -206,7 +207,7 @@ async function handle(
     kernel,
     request,
     reply,
-    await perform(kernel, request, route, input, warnings, again),
+    await untilUnmoved(kernel, request, route, () => perform(kernel, request, route, input, warnings, again)),
   );
   if (warnings.length > 0) {
     reply.header(
@@ -262,31 +263,28 @@ async function preferred(
     : {};
   return {
     status: 200,
-    text: JSON.stringify(row.result?.data ?? null),
+    text: JSON.stringify(resultShown(kernel, request.visit, row.result?.data ?? null)),
     headers: { "content-type": "application/json; charset=utf-8", ...location },
   };
 }
-
-type Input = { params: Record<string, string>; query: Record<string, unknown>; body: unknown };
 
 function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input {
   const version = request.visit.version!.label;
   const url = request.raw.url ?? "";
   const mark = url.indexOf("?");
-  const { query, faults } = readQuery(route.query, mark < 0 ? "" : url.slice(mark + 1));
+  const schema = kernel.versions.querySchema(route, version);
+  const { query, faults } = readQuery(schema, mark < 0 ? "" : url.slice(mark + 1));
   const { label: _, ...params } = request.params as Record<string, string>;
   // PostgreSQL holds no U+0000: nothing can be at such an address.
   if (Object.values(params).some((value) => value.includes("\0"))) throw refuse(notFound);
-  let body = request.body;
+  const { body } = request;
   if (route.body) {
-    const schema = kernel.versions.bodySchema(route.id, route.body as TSchema, version);
-    if (body !== undefined) faults.push(...bodyFaults(schema, route, body, version === kernel.versions.newest.label));
+    const stated = kernel.versions.bodySchema(route, route.body as TSchema, version);
+    if (body !== undefined) faults.push(...bodyFaults(stated, route, body, kernel.versions.isNewest(version)));
     else if (!route.bodyOptional) faults.push({ pointer: "", rule: "required", message: "A JSON body is needed." });
-    if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version))
-      body = kernel.versions.upgrade(route.id, body, version);
   }
   if (faults.length > 0) throw invalid(faults as Fault[]);
-  return { params, query, body };
+  return { params, query: kernel.versions.upgradeQuery(route, query, version), body };
 }
 
 /** Faults by the schema; where there are any, also those of the sound members by the rules that a schema cannot say. */
@@ -301,7 +299,6 @@ function bodyFaults(schema: TSchema, route: Route, body: unknown, isNewest: bool
 }
 
 const nobody: EventKind[] = [];
-
 async function perform(
   kernel: Kernel,
   request: FastifyRequest,
@@ -322,8 +319,10 @@ async function perform(
     warnings,
     again: () => again(request),
   };
-  const work = async (ctx: Parameters<Route["run"]>[0]) =>
-    render(kernel, visit, route, input, await route.run(ctx, input as never));
+  const work = async (ctx: Context) => {
+    const now = await asNewest(kernel, ctx, route, input);
+    return render(kernel, visit, route, input, await route.run(now.ctx, { ...input, body: now.body } as never));
+  };
   if (!isWrite(route) || visit.who === null || (route as { transaction?: "own" }).transaction === "own") {
     return work(readingContext(kernel, caller));
   }
@@ -370,8 +369,10 @@ function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result
   if (answer.extra.etag) headers.etag = answer.extra.etag;
   else if (isResource) headers.etag = etagOf(schema, body);
   if (!kernel.versions.isNewest(visit.version!.label)) {
-    body = kernel.versions.downgrade(route.id, JSON.parse(serialise(schema, body)), schema, visit.version!.label);
-    text = serialise(kernel.versions.replySchema(schema, visit.version!.label), body);
+    const version = visit.version!.label;
+    const own = { id: route.id, status: answer.status };
+    body = kernel.versions.downgrade(JSON.parse(serialise(schema, body)), schema, version, own);
+    text = serialise(kernel.versions.replySchema(schema, version, own), body);
   }
   text ??= serialise(schema, body);
   if (Array.isArray(input.query.fields)) text = trimmed(text, input.query.fields as string[]);

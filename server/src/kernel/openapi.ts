@@ -114,7 +114,7 @@ function operation(parts: Parts, route: Route): Json {
   const emits = "emits" in route ? route.emits : undefined;
   const events = Array.isArray(emits) ? (emits as EventKind[]).map(({ type }) => type) : [];
   const open = route.permission === "open";
-  const body = route.body && source.versions.bodySchema(route.id, route.body as TSchema, version);
+  const body = route.body && source.versions.bodySchema(route, route.body as TSchema, version);
   return {
     operationId: route.id,
     summary: route.summary,
@@ -125,7 +125,7 @@ function operation(parts: Parts, route: Route): Json {
     "x-permission": route.permission,
     ...(route.method === "GET" ? {} : { "x-emits": events }),
     ...(open ? { security: [] } : {}),
-    parameters: [...pathParameters(route), ...queryParameters(route, components), ...headerParameters(route, write)],
+    parameters: [...pathParameters(route), ...queryParameters(parts, route), ...headerParameters(route, write)],
     ...(body
       ? {
           requestBody: {
@@ -159,8 +159,10 @@ function pathParameters(route: Route): Json[] {
   }));
 }
 
-function queryParameters(route: Route, components: Components): Json[] {
-  const schema = route.query as { properties?: Record<string, TSchema>; required?: string[] } | undefined;
+function queryParameters({ source, version, components }: Parts, route: Route): Json[] {
+  const schema = source.versions.querySchema(route, version) as
+    | { properties?: Record<string, TSchema>; required?: string[] }
+    | undefined;
   return Object.entries(schema?.properties ?? {}).map(([name, node]) => {
     const { description, ...rest } = node as TSchema & {
       description?: string;
@@ -237,7 +239,9 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
   const replies: Json = {};
   const about = { route, isDeprecated: isDeprecated || route.deprecated !== undefined };
   for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
-    const shown = schema && trimmable(route, source.versions.replySchema(schema, version));
+    const shown =
+      schema &&
+      trimmable(route, source.versions.replySchema(schema, version, { id: route.id, status: Number(status) }));
     const isOne = isTagged(schema) && !(route.async && status !== "202");
     const type = shown && mediaType(shown);
     replies[status] = {
@@ -266,13 +270,13 @@ function trimmable(route: Route, schema: TSchema): TSchema {
   const item = properties?.items?.items;
   const asked = (route.query as { properties?: object } | undefined)?.properties;
   if (!item || !asked || !("fields" in asked)) return schema;
-  const { required: _, ...partial } = item as TSchema & { title?: string; required?: string[] };
-  const trimmed = {
-    ...partial,
-    ...(partial.title ? { title: `${partial.title}Fields` } : {}),
-    description: "With `fields`: the named members alone.",
-  };
-  const items = { ...properties.items, items: { anyOf: [item, trimmed] } };
+  const { anyOf: shapes = [item] } = item as TSchema & { anyOf?: TSchema[] };
+  const trimmed = shapes.map((shape) => {
+    const { required: _, ...partial } = shape as TSchema & { title?: string; required?: string[] };
+    const title = partial.title ? { title: `${partial.title}Fields` } : {};
+    return { ...partial, ...title, description: "With `fields`: the named members alone." };
+  });
+  const items = { ...properties.items, items: { anyOf: [...shapes, ...trimmed] } };
   return { ...schema, properties: { ...properties, items } } as unknown as TSchema;
 }
 
