@@ -24,7 +24,8 @@ import { createPost } from "./kernel/post.ts";
 import { joinProcesses } from "./kernel/processes.ts";
 import { createSecrets, type MasterKeys } from "./kernel/secrets.ts";
 import { createThrottle } from "./kernel/throttle.ts";
-import { type Change, changes, createVersions, released, type Version } from "./kernel/versions.ts";
+import type { Change } from "./kernel/version-changes.ts";
+import { changes, createVersions, released, type Version } from "./kernel/versions.ts";
 import {
   access,
   createAddressAlarm,
@@ -34,6 +35,7 @@ import {
   createTokenCheck,
   createWrongCredentialLimiter,
   ensureRoot,
+  hasLogIn,
   tellQuota,
   verificationKeys,
 } from "./modules/access/index.ts";
@@ -117,12 +119,18 @@ export async function buildApp(parts: AppParts): Promise<App> {
     processes,
     events: await startEventLog({ system, listener, log, now }),
     secrets,
-    versions: createVersions(parts.versions ?? released, parts.changes ?? changes, parts.betaEnabled ?? true),
+    versions: createVersions(
+      parts.versions ?? released,
+      parts.changes ?? changes,
+      parts.betaEnabled ?? true,
+      parts.modules ?? modules,
+    ),
     throttle,
     activity,
     sealer: createSealer(system, log),
     modules: parts.modules ?? modules,
     gate,
+    hasLogIn: (request) => hasLogIn(base as Kernel, request),
     guard: createAddressGuard({ allow: settings.outboundAllow }),
     forget: async () => processes.spread(await system.transaction("", processes.raise)),
     aside(work) {

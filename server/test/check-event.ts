@@ -1,24 +1,16 @@
 import type pg from "pg";
 import { systemCaller } from "../src/kernel/context.ts";
 import type { LoggedEvent } from "../src/kernel/event-reader.ts";
-import { eventSchema, renderEvent } from "../src/kernel/event-view.ts";
+import { renderEvent } from "../src/kernel/event-view.ts";
 import { eventKind } from "../src/kernel/events.ts";
 import type { Kernel } from "../src/kernel/kernel.ts";
-import { faultsOf } from "../src/kernel/validate.ts";
+import { faultsOfEvent } from "./wire.ts";
 
 /** All news, numbered or not yet, in their order: for looking behind the API. */
 export const told = `create view kernel.told as
   select position as id, tenant_id, id as event_id, type, subject, occurred_at, data, owner_id, data->>'requestId' as request_id from kernel.event
   union all
   select 1000000000000 + id, tenant_id, event_id, type, subject, occurred_at, data, owner_id, request_id from kernel.outbox`;
-
-/** What is wrong with an event that has left, by the schema of its type at its version. */
-export function faultsOfEvent(kernel: Kernel, event: { type: string; apiversion: string }): string[] {
-  const kind = eventKind(event.type);
-  if (!kind) return [`${event.type} is not declared`];
-  const faults = faultsOf(eventSchema(kernel.versions, kind, event.apiversion), event);
-  return faults.map(({ pointer, message }) => `${event.type} ${pointer}: ${message}`);
-}
 
 const mostChecked = 2_000;
 

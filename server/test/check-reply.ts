@@ -3,8 +3,8 @@ import { routeTable } from "../src/kernel/http.ts";
 import type { Kernel } from "../src/kernel/kernel.ts";
 import { declaredProblems } from "../src/kernel/problem.ts";
 import { faultsOf } from "../src/kernel/validate.ts";
-import { faultsOfEvent } from "./check-event.ts";
 import type { Answer } from "./harness.ts";
+import { faultsOfEvent } from "./wire.ts";
 
 /**
  * Fails the test when a reply is not what its route declares: status, schema, problem form. A problem's code must be
@@ -38,7 +38,10 @@ export function checkReply(kernel: Kernel, method: string, path: string, answer:
   assert.ok(status in replies, `${route.id}: the status ${status} is not declared`);
   const schema = replies[status];
   if (!schema || /[?&]fields=/.test(path) || !/[/+]json/.test(contentType) || answer.text === "") return;
-  const faults = faultsOf(kernel.versions.replySchema(schema as never, resolved.version.label), body);
+  const faults = faultsOf(
+    kernel.versions.replySchema(schema as never, resolved.version.label, { id: route.id, status }),
+    body,
+  );
   assert.deepEqual(faults, [], `${route.id}: the reply does not match its schema`);
   const events = route.id === "listEventLog" ? body.items : route.id === "getEventLogEntry" ? [body] : [];
   for (const event of events) assert.deepEqual(faultsOfEvent(kernel, event), [], route.id);

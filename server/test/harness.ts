@@ -20,6 +20,7 @@ import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
 import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
+import { knowServer } from "./wire.ts";
 
 export type Answer = { status: number; headers: Headers; text: string; body: any };
 type Ask = {
@@ -72,6 +73,7 @@ export async function startServer(options: Options = {}) {
     tenantPurgeDays: 30,
     eventsDays: 30,
     requestSeconds: 30,
+    docsAccess: "public",
     stomp: {
       loginSeconds: 10,
       preLoginBytes: 16_384,
@@ -104,6 +106,7 @@ export async function startServer(options: Options = {}) {
   const { port } = app.http.server.address() as { port: number };
   const url = `http://127.0.0.1:${port}`;
   settings.publicUrl = options.settings?.publicUrl ?? url;
+  knowServer(settings.publicUrl, app.kernel);
   const owner = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   // Beside another server the plans are that one's.
   if (!options.beside)

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { after } from "node:test";
+import { sawEvent } from "./wire.ts";
 
 export type Received = { headers: Record<string, string>; body: string; path: string };
 type Answer = (received: Received, response: ServerResponse, request: IncomingMessage) => void;
@@ -16,6 +17,8 @@ export async function startReceiver(answer: Answer = (_, response) => void respo
     for await (const chunk of request.setEncoding("utf8")) body += chunk;
     const one = { headers: request.headers as Record<string, string>, body, path: request.url! };
     received.push(one);
+    if (/^application\/cloudevents\+json/.test(one.headers["content-type"] ?? ""))
+      sawEvent(body, { webhook: one.headers });
     receiver.answer(one, response, request);
   });
   server.on("connection", (socket) => {

@@ -1,132 +1,12 @@
 import assert from "node:assert/strict";
+import type { IncomingHttpHeaders } from "node:http";
 import { test } from "node:test";
-import { Type } from "typebox";
-import { modules } from "../src/app.ts";
-import { type Module, Reply, route } from "../src/kernel/contract.ts";
-import { event } from "../src/kernel/events.ts";
-import { listOf } from "../src/kernel/page.ts";
-import { id, object, text } from "../src/kernel/schema.ts";
-import type { Change, Version } from "../src/kernel/versions.ts";
-import { eventually, startServer } from "./harness.ts";
+import { createVersions, type Version } from "../src/kernel/versions.ts";
+import { type Answer, startServer } from "./harness.ts";
+import { plantedVersions } from "./planted-versions.ts";
+import { connectClient, openClient, refusedHandshake, type StompClient, subscribe } from "./stomp-client.ts";
 
-/** A planted pair of versions: v1 had firstName and lastName, v2 has one name. */
-const Person = object({ id: id("pln"), name: text(100) }, { title: "PlantedPerson" });
-const OldPerson = object(
-  { id: id("pln"), firstName: Type.String(), lastName: Type.String() },
-  { title: "PlantedPerson" },
-);
-const about = { permission: "export.run", resource: Person } as const;
-const plantedRenamed = event("export", "planted.renamed", { ...about, summary: "A name was changed." });
-const plantedDeleted = event("export", "planted.deleted", { ...about, summary: "One was removed." });
-const plantedGrown = event("export", "planted.grown", { ...about, since: "v2", summary: "News of v2 alone." });
-const people = new Map<string, { id: string; name: string }>();
-const personGetsOneName: Change = {
-  in: "v2",
-  about: "firstName and lastName became name",
-  operations: {
-    createPlanted: {
-      body: object({ firstName: text(50), lastName: text(50) }),
-      request: (old) => {
-        const { firstName, lastName } = old as { firstName: string; lastName: string };
-        return { name: `${firstName} ${lastName}` };
-      },
-    },
-  },
-  resources: {
-    PlantedPerson: {
-      schema: OldPerson,
-      reply: ({ id, name }) => {
-        const [firstName, ...rest] = String(name).split(" ");
-        return { id, firstName, lastName: rest.join(" ") };
-      },
-    },
-  },
-};
-const service: Module = {
-  name: "export",
-  about: "A planted service.",
-  events: [plantedRenamed, plantedDeleted, plantedGrown],
-  routes: [
-    route({
-      method: "POST",
-      path: "/planted",
-      versions: "v1+",
-      id: "createPlanted",
-      summary: "Plant",
-      permission: "export.run",
-      body: object({ name: text(100) }),
-      replies: { 201: Person },
-      emits: { none: "Planted." },
-      run: (_ctx, { body }) => {
-        const person = { id: `pln_${String(people.size).padStart(26, "0")}`, name: body.name };
-        people.set(person.id, person);
-        return new Reply(201, person, { location: `/planted/${person.id}` });
-      },
-    }),
-    route({
-      method: "GET",
-      path: "/planted",
-      versions: "v1+",
-      id: "listPlanted",
-      summary: "List",
-      permission: "export.run",
-      replies: { 200: listOf(Person) },
-      run: () => ({ items: Array.from(people.values()), nextCursor: "more", nextLink: "/planted?cursor=more" }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted/{id}",
-      versions: "v1+",
-      id: "getPlanted",
-      summary: "Read",
-      permission: "export.run",
-      replies: { 200: Person },
-      run: (_ctx, { params }) => people.get(params.id)!,
-    }),
-    route({
-      method: "GET",
-      path: "/planted-new",
-      versions: "v2+",
-      id: "getPlantedNew",
-      summary: "Only in v2",
-      permission: "export.run",
-      replies: { 200: object({ new: Type.Boolean() }) },
-      run: () => ({ new: true }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted-old",
-      versions: "v1+",
-      id: "getPlantedOld",
-      summary: "A deprecated route",
-      permission: "export.run",
-      deprecated: { at: "2026-07-01T00:00:00Z", sunset: "2027-07-01T00:00:00Z", successor: "/planted-new" },
-      replies: { 200: object({ old: Type.Boolean() }) },
-      run: () => ({ old: true }),
-    }),
-    route({
-      method: "GET",
-      path: "/planted-preview",
-      versions: "v2+",
-      id: "getPlantedPreview",
-      summary: "Only in beta",
-      permission: "export.run",
-      preview: true,
-      replies: { 200: object({ preview: Type.Boolean() }) },
-      run: () => ({ preview: true }),
-    }),
-  ],
-};
-const versions: Version[] = [
-  {
-    label: "v1",
-    releasedAt: "2026-01-01",
-    deprecatedAt: "2026-06-01T00:00:00Z",
-    sunsetAt: "2027-06-01T00:00:00Z",
-  },
-  { label: "v2", releasedAt: "2026-05-01" },
-];
-const server = await startServer({ modules: [...modules, service], versions, changes: [personGetsOneName] });
+const server = await startServer(plantedVersions);
 const customer = await server.tenant(server.rootId, "customer", "Versions", { beta: true });
 const key = await server.key(customer, ["export.run"]);
 
@@ -150,20 +30,6 @@ test("VE-1. every label names what served it; links keep the label called; lates
   assert.equal(latest.text, v2.text);
 });
 
-test("VE-4. an old request arrives in the newest shape, and the resource leaves in the old one wherever it stands", async () => {
-  const made = await server.post("/v1/planted", { firstName: "Grace", lastName: "Hopper" }, { key });
-  assert.deepEqual(
-    [made.status, made.body.firstName, made.body.lastName, made.body.name],
-    [201, "Grace", "Hopper", undefined],
-  );
-  assert.equal((await server.get(`/v2/planted/${made.body.id}`, { key })).body.name, "Grace Hopper");
-  const list = await server.get("/v1/planted", { key });
-  assert.ok(list.body.items.every((item: any) => "firstName" in item && !("name" in item)));
-  const newer = await server.post("/v1/planted", { firstName: "x", lastName: "y", name: "z" }, { key });
-  assert.deepEqual([newer.status, newer.body.errors[0].pointer], [400, "/name"]);
-  assert.equal((await server.post("/v2/planted", { firstName: "x", lastName: "y" }, { key })).status, 400);
-});
-
 test("a stored reply is repeated as it was sent, in the shape of its version", async () => {
   const ask = { key, headers: { "idempotency-key": "one-person" } };
   const names = { firstName: "Mary", lastName: "Somerville" };
@@ -185,9 +51,91 @@ test("VE-2. without the tenant's switch beta is an unknown label, on the next ca
   await server.kernel.forget();
   const off = await server.get("/beta/planted", { key });
   assert.deepEqual([off.status, off.body.code], [404, "version_unknown"]);
+  assert.equal(off.headers.get("api-version"), null);
   await server.sql("update access.tenant set features = features || '{\"beta\": true}' where id = $1", [customer]);
   await server.kernel.forget();
   assert.equal((await server.get("/beta/planted", { key })).status, 200);
+});
+
+test("VE-2. the provider's switch opens beta on the next call and shuts it on the next; an open session of it ends", async () => {
+  const provider = await server.key(server.rootId, "provider_administrator");
+  const other = await server.tenant(server.rootId, "customer", "Switched");
+  const own = await server.key(other, ["notification.subscribe", "webhook.manage", "export.run"]);
+  const turn = (beta: boolean) => server.patch(`/v2/tenant/${other}`, { features: { beta } }, { key: provider });
+  const unknown = await server.get("/gamma/planted", { key: own });
+  const hidden = await server.get("/beta/planted", { key: own });
+  const words = ({ status, body }: Answer) => ({ ...body, status, instance: "", requestId: "" });
+  assert.deepEqual(words(hidden), words(unknown));
+  const webhook = { url: "http://127.0.0.1:9/hook", types: ["demarc.export.*"], apiVersion: "beta" };
+  const refused = await server.post("/v2/webhook", webhook, { key: own });
+  assert.deepEqual([refused.status, refused.body.errors[0].pointer], [400, "/apiVersion"]);
+  const shut = await openClient(server.url, { path: "/beta/stomp" });
+  shut.send(`CONNECT\naccept-version:1.2\npasscode:${own}\n\n\0`);
+  assert.match(await shut.fault(), /^version_unknown /);
+
+  assert.equal((await turn(true)).status, 200);
+  assert.equal((await server.get("/beta/planted", { key: own })).status, 200);
+  assert.equal((await server.post("/v2/webhook", webhook, { key: own })).body.apiVersion, "v2");
+  const session = await connectClient(server.url, own, "1.2", "", { path: "/beta/stomp" });
+  assert.equal((await session.next("CONNECTED")).headers["api-version"], "v2");
+  await subscribe(session, "s");
+  assert.equal((await turn(false)).status, 200);
+  assert.deepEqual(words(await server.get("/beta/planted", { key: own })), words(unknown));
+  assert.match(await session.fault(), /^session_ended /);
+});
+
+test("VE-2. with the installation's switch off beta is an unknown label also for a tenant that has it", async () => {
+  const without = await startServer({ ...plantedVersions, betaEnabled: false, beside: server });
+  const [off, unknown] = await Promise.all(
+    ["beta", "gamma"].map(async (label) => (await without.get(`/${label}/planted`, { key })).body),
+  );
+  assert.deepEqual({ ...off, instance: "", requestId: "" }, { ...unknown, instance: "", requestId: "" });
+  const handshakes = await Promise.all(
+    ["beta", "gamma"].map((label) => refusedHandshake(without.url, { path: `/${label}/stomp` })),
+  );
+  assert.deepEqual(
+    handshakes.map(({ status, body, headers }) => [status, body.code, headers["api-version"]]),
+    [404, 404].map((status) => [status, "version_unknown", undefined]),
+  );
+});
+
+test("VE-3. the handshake and CONNECTED of a deprecated version say so, and a session of it is told; v2's do not", async () => {
+  const own = await server.key(customer, ["notification.subscribe", "export.run"]);
+  const sessions: Record<string, StompClient> = {};
+  const shaken: Record<string, IncomingHttpHeaders> = {};
+  for (const label of ["v1", "v2"]) {
+    const opened = await openClient(server.url, {
+      path: `/${label}/stomp`,
+      onUpgrade: (headers) => (shaken[label] = headers),
+    });
+    opened.send(`CONNECT\naccept-version:1.2\npasscode:${own}\n\n\0`);
+    sessions[label] = opened;
+  }
+  const [old, now] = await Promise.all(
+    ["v1", "v2"].map(async (label) => (await sessions[label]!.next("CONNECTED")).headers),
+  );
+  assert.deepEqual([old!.deprecation, old!.sunset], [`${Date.parse("2026-06-01T00:00:00Z") / 1000}`, "2027-06-01"]);
+  assert.deepEqual([now!.deprecation, now!.sunset], [undefined, undefined]);
+  assert.equal(shaken.v1!.deprecation, `@${Date.parse("2026-06-01T00:00:00Z") / 1000}`);
+  assert.equal(shaken.v1!.sunset, "Tue, 01 Jun 2027 00:00:00 GMT");
+  assert.match(String(shaken.v1!.link), /<\/v2\/stomp>; rel="successor-version"/);
+  assert.equal(shaken.v2!.deprecation, undefined);
+  await subscribe(sessions.v1!, "notices", "/user/queue/session");
+  const notice = await sessions.v1!.next("MESSAGE");
+  assert.equal(JSON.parse(notice.body.toString()).type, "version.deprecated");
+  for (const session of Object.values(sessions)) session.cut();
+});
+
+test("a version cannot be deprecated without a successor, nor end sooner than 12 months after", () => {
+  const [v1, v2] = plantedVersions.versions as [Version, Version];
+  const build =
+    (...list: Version[]) =>
+    () =>
+      createVersions(list, [], true);
+  assert.throws(build({ ...v2, deprecatedAt: "2026-06-01T00:00:00Z" }), /no successor/);
+  assert.throws(build({ ...v1, sunsetAt: "2027-05-31T23:59:59Z" }, v2), /sooner than 12 months/);
+  assert.throws(build({ label: "v1", releasedAt: "2026-01-01", sunsetAt: "2029-01-01T00:00:00Z" }, v2), /12 months/);
+  build(v1, v2)();
 });
 
 test("VE-3. a deprecated version says so on 200, 404 and 429 alike; the newest says nothing", async () => {
@@ -230,6 +178,15 @@ test("VE-3. after its sunset a version answers 410 with its successor, but not b
   assert.equal((await server.get("/v1/planted")).status, 401);
   assert.ok(over.headers.get("deprecation") && over.headers.get("sunset"));
   assert.equal((await server.get("/v2/planted", { key })).status, 200);
+  const handshake = await refusedHandshake(server.url, { path: "/v1/stomp" });
+  assert.deepEqual([handshake.status, handshake.body.code], [410, "version_retired"]);
+  assert.match(String(handshake.headers.link), /<\/v2\/stomp>; rel="successor-version"/);
+  const listener = await server.key(customer, ["notification.subscribe", "webhook.manage", "export.run"]);
+  const session = await connectClient(server.url, listener, "1.2", "", { path: "/v2/stomp" });
+  session.send("SUBSCRIBE\nid:s\ndestination:/topic/v1/event\n\n\0");
+  assert.match(await session.fault(), /^destination_not_available /);
+  const webhook = { url: "http://127.0.0.1:9/hook", types: ["demarc.export.*"], apiVersion: "v1" };
+  assert.equal((await server.post("/v2/webhook", webhook, { key: listener })).status, 400);
   const { items } = (await server.get("/v2/version")).body;
   assert.deepEqual([items[0].status, items[0].documents], ["retired", []]);
   const index = (await server.get("/")).body;
@@ -256,37 +213,4 @@ test("each version has its own OpenAPI document, in its own shapes", async () =>
       ["beta", "alias", "v2", null],
     ],
   );
-});
-
-test("an event leaves in the shape of the version that it is read through, wherever its type is known", async () => {
-  const listener = await server.key(customer, ["export.run", "notification.subscribe"]);
-  const [id, name] = ["pln_00000000000000000000000009", "Ada King"];
-  await server.as(customer, async (ctx) => {
-    const place = { tenantId: customer, subject: id, path: `/planted/${id}` };
-    const resource = { id, name };
-    ctx.emit(plantedRenamed, { ...place, resource, previous: { name: "Ada Lovelace" }, changed: ["name"] });
-    ctx.emit(plantedGrown, { ...place, resource, previous: null, changed: [] });
-    ctx.emit(plantedDeleted, { ...place, resource: null, previous: resource, changed: [] });
-  });
-  const read = async (label: string) => (await server.get(`/${label}/event-log`, { key: listener })).body.items;
-  await eventually(async () => (await read("v2")).length === 3);
-  const [renamed, grown, deleted] = await read("v2");
-  assert.equal(renamed.apiversion, "v2");
-  assert.equal(renamed.data.url, `/v2/planted/${id}`);
-  assert.deepEqual(renamed.data.previous, { name: "Ada Lovelace" });
-  assert.equal(grown.type, plantedGrown.type);
-  const [old, oldDeleted, ...more] = await read("v1");
-  assert.deepEqual(more, []);
-  assert.deepEqual([old.id, old.sequence, old.apiversion], [renamed.id, renamed.sequence, "v1"]);
-  assert.match(old.dataschema, /\/v1\/event-catalogue\//);
-  assert.deepEqual(old.data.resource, { id, firstName: "Ada", lastName: "King" });
-  assert.deepEqual([old.data.previous, old.data.changed], [{ lastName: "Lovelace" }, ["lastName"]]);
-  assert.deepEqual(oldDeleted.data.previous, { id, firstName: "Ada", lastName: "King" });
-  assert.equal(oldDeleted.id, deleted.id);
-  assert.deepEqual(await read("latest"), await read("v2"));
-  const types = async (label: string) =>
-    (await server.get(`/${label}/event-catalogue?service=export`)).body.items.map(({ type }: any) => type);
-  assert.equal((await types("v1")).includes(plantedGrown.type), false);
-  assert.equal((await types("v2")).includes(plantedGrown.type), true);
-  assert.equal((await server.get(`/v1/event-log?types=${plantedGrown.type}`, { key: listener })).status, 400);
 });

@@ -15,6 +15,14 @@ export const bulkRefused = problem(
   "Items of an atomic bulk call were refused; nothing was stored.",
 );
 
+/** An item that its version refuses, in a body that was made from one of an older version: it fails with these faults. */
+export class MalformedItem {
+  readonly faults: readonly Fault[];
+  constructor(faults: readonly Fault[]) {
+    this.faults = faults;
+  }
+}
+
 type BulkInput = { mode?: BulkMode; dryRun?: boolean; items: unknown[] };
 type Warning = { code: string; pointer: string | null };
 /** What the operation answers for an item that went well: the single call's status, what became of it, and more. */
@@ -58,6 +66,8 @@ export async function runBulk<I, R extends Done>(ctx: Context, input: BulkInput,
 
 function faultsOfItem<I>(plan: Pick<Plan<I, Done>, "item" | "check">, item: unknown, index: number): Fault[] {
   const base = `/items/${index}`;
+  if (item instanceof MalformedItem)
+    return item.faults.map((fault) => ({ ...fault, pointer: base + (fault.pointer ?? "") }));
   const faults = faultsOf(plan.item, item, base);
   return faults.length > 0
     ? faults

@@ -9,6 +9,7 @@ import { type EventKind, eventKind } from "./events.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Principal } from "./principal.ts";
 import { id, instant, nullable, object } from "./schema.ts";
+import type { EventBody } from "./version-changes.ts";
 import type { Versions } from "./versions.ts";
 
 /** Octets of an event at most; one that would be longer is sent without its resource. */
@@ -37,7 +38,7 @@ export function renderEvent(source: Source, event: LoggedEvent, version: string,
   const head = JSON.stringify(envelope).slice(0, -1);
   const { data } = event;
   if (data.redacted) return `${head},"data":{"redacted":true}}`;
-  const shown = atVersion(source.versions, kind, data, version);
+  const shown = shownAt(source.versions, kind, data, version);
   const schemas = schemasOf(source.versions, kind, version);
   const write = (schema: TSchema, value: object) => JSON.parse(serialise(schema, value)) as object;
   const members = (whole: boolean) => ({
@@ -47,7 +48,7 @@ export function renderEvent(source: Source, event: LoggedEvent, version: string,
       : {}),
     ...(whole && shown.previous ? { previous: write(schemas.previous, shown.previous) } : {}),
     changed: shown.changed,
-    ...(kind.adds ? write(schemas.adds, data) : {}),
+    ...(schemas.adds ? write(schemas.adds, shown) : {}),
     actor: data.actor,
     requestId: data.requestId,
     correlationId: data.correlationId,
@@ -58,28 +59,14 @@ export function renderEvent(source: Source, event: LoggedEvent, version: string,
   return Buffer.byteLength(text) <= mostBytes ? text : `${head},"data":${JSON.stringify(members(false))}}`;
 }
 
-/** Resource, previous and changed as an older version has them. */
-function atVersion(versions: Versions, kind: EventKind, data: Data, version: string) {
-  if (versions.isNewest(version)) return data;
-  const { resource, previous, changed } = data;
-  const old = (value: Record<string, unknown>) =>
-    versions.downgrade(kind.type, value, kind.resource, version) as Record<string, unknown>;
-  if (!resource) return { resource, previous: previous && old(previous), changed };
-  const now = old(resource);
-  if (!previous || changed.length === 0) return { resource: now, previous: previous && old(previous), changed };
-  const before = old({ ...resource, ...previous });
-  const known = (versions.replySchema(kind.resource, version) as { properties?: object }).properties ?? {};
-  const names = Object.keys(now).filter((name) => JSON.stringify(now[name]) !== JSON.stringify(before[name]));
-  // What a module names without its values stands in `changed` alone.
-  const unsaid = changed.filter((name) => !(name in previous) && name in known);
-  return {
-    resource: now,
-    previous: Object.fromEntries(names.map((name) => [name, before[name]])),
-    changed: [...new Set([...names, ...unsaid])],
-  };
+/** What the event says, as a version says it. */
+function shownAt(versions: Versions, kind: EventKind, data: Data, version: string): EventBody {
+  const { resource, ...rest } = data;
+  const linked = kind.linked && resource ? { ...rest, resource: kind.linked(resource, `/${version}`) } : data;
+  return versions.isNewest(version) ? linked : versions.downgradeEvent(kind, linked, version);
 }
 
-type Schemas = { event: TSchema; resource: TSchema; previous: TSchema; adds: TSchema };
+type Schemas = { event: TSchema; resource: TSchema; previous: TSchema; adds: TSchema | undefined };
 const made = new WeakMap<Versions, Map<string, Schemas>>();
 
 /** One object per type and version: serializers are compiled once per object. */
@@ -92,7 +79,7 @@ function schemasOf(versions: Versions, kind: EventKind, version: string): Schema
   const name = `${version} ${kind.type}`;
   let schemas = known.get(name);
   if (!schemas) {
-    schemas = describe(kind, versions.replySchema(kind.resource, version), version);
+    schemas = describe(kind, versions.replySchema(kind.resource, version), versions.eventAdds(kind, version), version);
     known.set(name, schemas);
   }
   return schemas;
@@ -105,11 +92,10 @@ export function eventSchema(versions: Versions, kind: EventKind, version: string
 
 const actor = object({ kind: Type.String(), id: Type.String() });
 
-function describe(kind: EventKind, resource: TSchema, version: string): Schemas {
+function describe(kind: EventKind, resource: TSchema, added: EventKind["adds"], version: string): Schemas {
   const { title: _, required: __, ...partial } = resource as TSchema & { title?: string; required?: string[] };
   const previous = { ...partial, required: [] } as unknown as TSchema;
-  const adds = Type.Object(kind.adds ?? {});
-  const added = Object.fromEntries(Object.entries(kind.adds ?? {}).map(([name, schema]) => [name, schema]));
+  const adds = added && Type.Object(added);
   const data = object({
     url: Type.String({ description: "Path of the resource." }),
     resource: Type.Optional(
@@ -153,9 +139,11 @@ function envelopeOf(version?: string) {
     tenantid: id("tnt"),
     sequence: Type.String({
       pattern: "^[0-9]{16}$",
+      examples: ["0000000000000042"],
       description: "Number within the tenant: 1, 2, 3 … without holes; a jump is an event that you may not see.",
     }),
     apiversion: version ? Type.Literal(version) : Type.String({ examples: ["v1"] }),
+    test: Type.Optional(Type.Literal(true, { description: "Sent to try a webhook: it has not happened." })),
   };
 }
 

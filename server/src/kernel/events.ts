@@ -23,6 +23,8 @@ export type EventKind<D extends object = object> = {
    * `kernel.event as e`, evaluated in the statement that reads them. It stands in place of the permission.
    */
   readonly visible?: (who: Principal) => RawBuilder<boolean>;
+  /** The resource with the links in it below a label (`/v1`), where it has any: they are told without one. */
+  readonly linked?: (resource: Record<string, unknown>, prefix: string) => Record<string, unknown>;
   /** Whether a caller who sees the event may see all of the resource as the event has it; others get it trimmed. */
   readonly isWholeFor?: (who: Principal) => boolean;
   readonly data?: D;
@@ -43,7 +45,7 @@ export type EventNews<D extends object = object> = {
 } & ([keyof D] extends [never] ? { adds?: undefined } : { adds: D });
 
 const declared = new Map<string, EventKind>();
-type About = Pick<EventKind, "permission" | "summary" | "resource" | "adds" | "visible" | "isWholeFor"> & {
+type About = Pick<EventKind, "permission" | "summary" | "resource" | "adds" | "visible" | "isWholeFor" | "linked"> & {
   since?: string;
 };
 

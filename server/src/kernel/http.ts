@@ -30,8 +30,10 @@ import {
   Problem,
   refuse,
   requestTimedOut,
+  versionUnknown,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
+import { asNewest, type Input, resultShown, untilUnmoved } from "./version-call.ts";
 import { recordIfUnheard, recordVisit } from "./visit-line.ts";
 import { mountVitals } from "./vitals.ts";
 
@@ -80,7 +82,8 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
     if (!group) return done();
     try {
       const entered = door.enter(request, reply, group);
-      if (entered) entered.then(() => done(), done);
+      // A reader who is to log in first has been sent there.
+      if (entered) entered.then(() => reply.sent || done(), done);
       else done();
     } catch (error) {
       done(error as Error);
@@ -112,6 +115,7 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
         "unexpected error",
       );
     }
+    if (problem?.kind === versionUnknown) door.unsign(reply);
     sendProblem(reply, request.visit, problem ?? unexpected(), (request.raw.url ?? "").split("?", 1)[0]!);
   }
 
@@ -208,7 +212,7 @@ async function handle(
     kernel,
     request,
     reply,
-    await perform(kernel, request, route, input, warnings, again),
+    await untilUnmoved(kernel, request, route, () => perform(kernel, request, route, input, warnings, again)),
   );
   if (warnings.length > 0) {
     reply.header(
@@ -264,31 +268,28 @@ async function preferred(
     : {};
   return {
     status: 200,
-    text: JSON.stringify(row.result?.data ?? null),
+    text: JSON.stringify(resultShown(kernel, request.visit, row.result?.data ?? null)),
     headers: { "content-type": "application/json; charset=utf-8", ...location },
   };
 }
-
-type Input = { params: Record<string, string>; query: Record<string, unknown>; body: unknown };
 
 function readInput(kernel: Kernel, request: FastifyRequest, route: Route): Input {
   const version = request.visit.version!.label;
   const url = request.raw.url ?? "";
   const mark = url.indexOf("?");
-  const { query, faults } = readQuery(route.query, mark < 0 ? "" : url.slice(mark + 1));
+  const schema = kernel.versions.querySchema(route, version);
+  const { query, faults } = readQuery(schema, mark < 0 ? "" : url.slice(mark + 1));
   const { label: _, ...params } = request.params as Record<string, string>;
   // PostgreSQL holds no U+0000: nothing can be at such an address.
   if (Object.values(params).some((value) => value.includes("\0"))) throw refuse(notFound);
-  let body = request.body;
+  const { body } = request;
   if (route.body) {
-    const schema = kernel.versions.bodySchema(route.id, route.body as TSchema, version);
-    if (body !== undefined) faults.push(...bodyFaults(schema, route, body, version === kernel.versions.newest.label));
+    const stated = kernel.versions.bodySchema(route, route.body as TSchema, version);
+    if (body !== undefined) faults.push(...bodyFaults(stated, route, body, kernel.versions.isNewest(version)));
     else if (!route.bodyOptional) faults.push({ pointer: "", rule: "required", message: "A JSON body is needed." });
-    if (faults.length === 0 && body !== undefined && !kernel.versions.isNewest(version))
-      body = kernel.versions.upgrade(route.id, body, version);
   }
   if (faults.length > 0) throw invalid(faults as Fault[]);
-  return { params, query, body };
+  return { params, query: kernel.versions.upgradeQuery(route, query, version), body };
 }
 
 /** Faults by the schema; where there are any, also those of the sound members by the rules that a schema cannot say. */
@@ -303,7 +304,6 @@ function bodyFaults(schema: TSchema, route: Route, body: unknown, isNewest: bool
 }
 
 const nobody: EventKind[] = [];
-
 async function perform(
   kernel: Kernel,
   request: FastifyRequest,
@@ -324,8 +324,12 @@ async function perform(
     warnings,
     again: () => again(request),
   };
+  const newest = (ctx: Context) => asNewest(kernel, ctx, route, input);
   const answer = (result: unknown) => render(kernel, visit, route, input, result);
-  const run = (ctx: Context) => route.run(ctx, input as never);
+  const run = async (ctx: Context) => {
+    const now = await newest(ctx);
+    return route.run(now.ctx, { ...input, body: now.body } as never);
+  };
   const work = async (ctx: Context) => answer(await run(ctx));
   if (visit.who === null) return work(readingContext(kernel, caller));
   const own = (route as { transaction?: "own" }).transaction === "own";
@@ -337,7 +341,8 @@ async function perform(
   const { path, search } = caller.call;
   const asked = {
     ...{ method: route.method, path: normal(path), search, body: request.body, secret: route.secret },
-    admits: (db: Db) => route.admits?.({ who: caller.who, db }, input.body),
+    admits: async (db: Db) =>
+      route.admits?.({ who: caller.who, db }, (await newest(readingContext(kernel, caller))).body as never),
   };
   const once = value === null ? undefined : await onceOnly(kernel, visit, { ...asked, value }, now);
   if (!own) return inTransaction(kernel, caller, work, once);
@@ -375,8 +380,10 @@ function render(kernel: Kernel, visit: Visit, route: Route, input: Input, result
   if (answer.extra.etag) headers.etag = answer.extra.etag;
   else if (isResource) headers.etag = etagOf(schema, body);
   if (!kernel.versions.isNewest(visit.version!.label)) {
-    body = kernel.versions.downgrade(route.id, JSON.parse(serialise(schema, body)), schema, visit.version!.label);
-    text = serialise(kernel.versions.replySchema(schema, visit.version!.label), body);
+    const version = visit.version!.label;
+    const own = { id: route.id, status: answer.status };
+    body = kernel.versions.downgrade(JSON.parse(serialise(schema, body)), schema, version, own);
+    text = serialise(kernel.versions.replySchema(schema, version, own), body);
   }
   text ??= serialise(schema, body);
   if (Array.isArray(input.query.fields)) text = trimmed(text, input.query.fields as string[]);

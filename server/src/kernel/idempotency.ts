@@ -99,7 +99,7 @@ type Request = {
   value: string;
   secret: string | readonly string[] | undefined;
   /** Whether the caller may still have the reply, where the door does not know. */
-  admits(db: Db): Promise<void> | undefined;
+  admits(db: Db): Promise<void>;
 };
 
 /** What surrounds the work of an idempotent call in its transaction. */

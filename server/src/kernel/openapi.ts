@@ -17,9 +17,10 @@ import { webhooksOf } from "./openapi-webhooks.ts";
 import { scopesOffered } from "./permissions.ts";
 import type { ProblemKind } from "./problem.ts";
 import * as problems from "./problem.ts";
+import { exampleOf } from "./schema-example.ts";
 
 type Source = Pick<Kernel, "modules" | "versions"> & {
-  settings: Pick<Kernel["settings"], "release" | "passwordGrant">;
+  settings: Pick<Kernel["settings"], "release" | "passwordGrant" | "docsAccess">;
 };
 
 /** What the parts of one document are made with. */
@@ -106,6 +107,10 @@ function securitySchemes(passwordGrant: boolean): Json {
   };
 }
 
+/** Documents that are not open to all here. */
+const isClosed = ({ settings }: Pick<Source, "settings">, { isDocument }: Route) =>
+  isDocument === true && settings.docsAccess === "signed-in";
+
 const tagOf = (route: Route) => route.path.split("/")[1]!;
 
 function operation(parts: Parts, route: Route): Json {
@@ -113,8 +118,8 @@ function operation(parts: Parts, route: Route): Json {
   const write = isWrite(route);
   const emits = "emits" in route ? route.emits : undefined;
   const events = Array.isArray(emits) ? (emits as EventKind[]).map(({ type }) => type) : [];
-  const open = route.permission === "open";
-  const body = route.body && source.versions.bodySchema(route.id, route.body as TSchema, version);
+  const open = route.permission === "open" && !isClosed(source, route);
+  const body = route.body && source.versions.bodySchema(route, route.body as TSchema, version);
   return {
     operationId: route.id,
     summary: route.summary,
@@ -123,18 +128,18 @@ function operation(parts: Parts, route: Route): Json {
     ...(route.deprecated ? { deprecated: true } : {}),
     ...(route.preview ? { "x-preview": true } : {}),
     "x-permission": route.permission,
-    ...(route.method === "GET" ? {} : { "x-emits": events }),
+    "x-emits": events,
     ...(open ? { security: [] } : {}),
-    parameters: [...pathParameters(route), ...queryParameters(route, components), ...headerParameters(route, write)],
+    parameters: [...pathParameters(route), ...queryParameters(parts, route), ...headerParameters(route, write)],
     ...(body
       ? {
           requestBody: {
             required: !route.bodyOptional,
-            content: { "application/json": { schema: components.put(body) } },
+            content: { "application/json": { schema: components.put(body), example: exampleOf(body, false) } },
           },
         }
       : {}),
-    responses: { ...successes(parts, route), ...refusals(parts, route, write) },
+    responses: { ...successes(parts, route), ...refusals(parts, route) },
   };
 }
 
@@ -159,8 +164,10 @@ function pathParameters(route: Route): Json[] {
   }));
 }
 
-function queryParameters(route: Route, components: Components): Json[] {
-  const schema = route.query as { properties?: Record<string, TSchema>; required?: string[] } | undefined;
+function queryParameters({ source, version, components }: Parts, route: Route): Json[] {
+  const schema = source.versions.querySchema(route, version) as
+    | { properties?: Record<string, TSchema>; required?: string[] }
+    | undefined;
   return Object.entries(schema?.properties ?? {}).map(([name, node]) => {
     const { description, ...rest } = node as TSchema & {
       description?: string;
@@ -237,7 +244,9 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
   const replies: Json = {};
   const about = { route, isDeprecated: isDeprecated || route.deprecated !== undefined };
   for (const [status, schema] of Object.entries(route.replies as Record<string, TSchema | null>)) {
-    const shown = schema && trimmable(route, source.versions.replySchema(schema, version));
+    const shown =
+      schema &&
+      trimmable(route, source.versions.replySchema(schema, version, { id: route.id, status: Number(status) }));
     const isOne = isTagged(schema) && !(route.async && status !== "202");
     const type = shown && mediaType(shown);
     replies[status] = {
@@ -249,7 +258,7 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
         isLocated: isOne && isLocated(source, route, status),
         isTagged: isOne,
       }),
-      ...(shown ? { content: { [type!]: { schema: components.put(shown) } } } : {}),
+      ...(shown ? { content: { [type!]: { schema: components.put(shown), ...exampleIn(shown) } } } : {}),
     };
   }
   if (route.method === "GET" && isTagged(replyOf(route, 200)))
@@ -257,8 +266,16 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
       description: "Not changed since the ETag given.",
       headers: headers.of({ ...about, status: 304, isTagged: true }),
     };
+  if (isClosed(source, route))
+    replies["303"] = {
+      description: "A browser in which nobody has logged in is sent to the log-in page.",
+      headers: headers.of({ ...about, status: 303, isLocated: true }),
+    };
   return replies;
 }
+
+/** An example of JSON; what has another form, or is a document of its own, has none. */
+const exampleIn = (schema: TSchema) => ("x-media-type" in schema ? {} : { example: exampleOf(schema) });
 
 /** A list that heeds `fields` has items with all that is required, or with the named members alone. */
 function trimmable(route: Route, schema: TSchema): TSchema {
@@ -266,13 +283,13 @@ function trimmable(route: Route, schema: TSchema): TSchema {
   const item = properties?.items?.items;
   const asked = (route.query as { properties?: object } | undefined)?.properties;
   if (!item || !asked || !("fields" in asked)) return schema;
-  const { required: _, ...partial } = item as TSchema & { title?: string; required?: string[] };
-  const trimmed = {
-    ...partial,
-    ...(partial.title ? { title: `${partial.title}Fields` } : {}),
-    description: "With `fields`: the named members alone.",
-  };
-  const items = { ...properties.items, items: { anyOf: [item, trimmed] } };
+  const { anyOf: shapes = [item] } = item as TSchema & { anyOf?: TSchema[] };
+  const trimmed = shapes.map((shape) => {
+    const { required: _, ...partial } = shape as TSchema & { title?: string; required?: string[] };
+    const title = partial.title ? { title: `${partial.title}Fields` } : {};
+    return { ...partial, ...title, description: "With `fields`: the named members alone." };
+  });
+  const items = { ...properties.items, items: { anyOf: [...shapes, ...trimmed] } };
   return { ...schema, properties: { ...properties, items } } as unknown as TSchema;
 }
 
@@ -297,7 +314,9 @@ const statusWords: Record<string, string> = {
   204: "Done; there is nothing to show.",
 };
 
-function refusals({ components, headers, isDeprecated }: Parts, route: Route, write: boolean): Json {
+/** Every problem that a route may answer: the front door's and its own. */
+export function problemsOf(source: Pick<Source, "settings">, route: Route): ProblemKind[] {
+  const write = isWrite(route);
   const open = route.permission === "open";
   const kinds: ProblemKind[] = [
     problems.validationFailed,
@@ -318,6 +337,7 @@ function refusals({ components, headers, isDeprecated }: Parts, route: Route, wr
     kinds.push(problems.credentialThrottled, problems.quotaExceeded);
     if (write) kinds.push(problems.keyReadOnly, idempotencyKeyInvalid, idempotencyInProgress, idempotencyKeyReused);
   }
+  if (isClosed(source, route)) kinds.push(problems.unauthenticated, problems.credentialThrottled);
   kinds.push(
     problems.rateLimited,
     problems.requestTimedOut,
@@ -328,12 +348,21 @@ function refusals({ components, headers, isDeprecated }: Parts, route: Route, wr
   if (route.body) kinds.push(problems.bodyTooLarge, problems.mediaTypeNotSupported);
   if (["PATCH", "PUT", "DELETE"].includes(route.method)) kinds.push(problems.stale);
   kinds.push(...(route.problems ?? []));
+  return kinds;
+}
+
+function refusals({ source, components, headers, isDeprecated }: Parts, route: Route): Json {
   const replies: Json = {};
-  for (const [status, list] of [...problemsByStatus(kinds)].sort(([a], [b]) => a - b)) {
+  for (const [status, list] of [...problemsByStatus(problemsOf(source, route))].sort(([a], [b]) => a - b)) {
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
       "x-codes": [...new Set(list.map(({ code }) => code))],
-      headers: headers.of({ route, status, isDeprecated: isDeprecated || route.deprecated !== undefined }),
+      headers: headers.of({
+        route,
+        status,
+        isDeprecated: isDeprecated || route.deprecated !== undefined,
+        isClosed: isClosed(source, route),
+      }),
       content: { "application/problem+json": { schema: components.put(problemSchema) } },
     };
   }

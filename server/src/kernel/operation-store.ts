@@ -31,7 +31,7 @@ export type OperationRow = {
 
 const keptDays = 30;
 
-/** The resource that callers see; `prefix` is the label in front of the result's path, such as `/v1`. */
+/** The resource that callers see; `prefix` is the label in front of the result's path, such as `/v1`; events have none. */
 export function operationOf(row: OperationRow, prefix: string) {
   const expiresAt = row.finished_at && new Date(row.finished_at.getTime() + keptDays * 86_400_000);
   return {
@@ -92,7 +92,7 @@ export function tellOperation(ctx: Context, row: OperationRow, verb: keyof typeo
     tenantId: row.tenant_id,
     subject: row.id,
     path: `/operation/${row.id}`,
-    resource: operationOf(row, `/${ctx.call.version}`),
+    resource: operationOf(row, ""),
     previous: null,
     changed: verb === "progressed" ? ["progress"] : verb === "queued" ? [] : ["status"],
     ownerId: row.owner_id,

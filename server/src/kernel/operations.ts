@@ -3,7 +3,7 @@
  * callers watch, and the events that tell of it. The runner is operation-runner.ts.
  */
 import { sql } from "kysely";
-import { type TSchema, Type } from "typebox";
+import { type Static, type TSchema, Type } from "typebox";
 import type { Context } from "./contract.ts";
 import type { Db } from "./db.ts";
 import { permittedEvents } from "./event-reader.ts";
@@ -113,12 +113,18 @@ export const Operation = object(
 const ownOrPermitted = (who: Principal) =>
   sql<boolean>`(e.owner_id = ${who.actor.id} or ${permittedEvents(who, "operation.read")})`;
 
+function linkedResult(operation: Record<string, unknown>, prefix: string): Record<string, unknown> {
+  const { result } = operation as Static<typeof Operation>;
+  return result?.url ? { ...operation, result: { ...result, url: prefix + result.url } } : operation;
+}
+
 const told = (verb: string, summary: string) =>
   event("notifications", `operation.${verb}`, {
     permission: "operation.read",
     summary,
     resource: Operation,
     visible: ownOrPermitted,
+    linked: linkedResult,
   });
 
 /** By status, and `progressed`. */

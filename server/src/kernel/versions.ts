@@ -1,8 +1,6 @@
-/**
- * Versions of the API (notifications, part E). Code speaks the newest version only; an older one is served by change
- * modules, each one change in one file, which rewrite requests from oldest to newest and replies from newest to oldest.
- */
-import type { TSchema } from "typebox";
+/** Versions of the API (notifications, part E): what a label stands for. Code speaks the newest one only. */
+import type { Module } from "./contract.ts";
+import { type Change, createRewriting } from "./version-changes.ts";
 
 export type Version = {
   label: string;
@@ -12,16 +10,6 @@ export type Version = {
   sunsetAt?: string;
   /** Set by the first release that has the version: its committed documents then change only as the contract admits. */
   frozen?: true;
-};
-
-export type Change = {
-  /** The version in which it was made; every older version is served through it. */
-  in: string;
-  about: string;
-  /** By operation id: the body as it was, and how an old one becomes a new one. */
-  operations?: Record<string, { body?: TSchema; request?(old: unknown): unknown; reply?(now: unknown): unknown }>;
-  /** By the resource's schema title: its shape as it was, applied wherever it appears in a reply. */
-  resources?: Record<string, { schema: TSchema; reply(now: Record<string, unknown>): unknown }>;
 };
 
 /** The versions that are in the field, oldest first. */
@@ -40,65 +28,28 @@ export function statusAt({ deprecatedAt, sunsetAt }: Version, now: Date): "ga" |
 export type Versions = ReturnType<typeof createVersions>;
 type Labelled = { label: string; version: Version; preview: boolean };
 
-/** Knows the labels of an installation. `betaEnabled` is the installation's switch; the tenant's is checked per call. */
-export function createVersions(list: readonly Version[], all: readonly Change[], betaEnabled: boolean) {
+/**
+ * Knows the labels of an installation. `betaEnabled` is the installation's switch; the tenant's is checked per call.
+ * `modules` state what their kinds of operation give as a result.
+ */
+export function createVersions(
+  list: readonly Version[],
+  all: readonly Change[],
+  betaEnabled: boolean,
+  modules: readonly Pick<Module, "operations">[] = [],
+) {
+  checkEnds(list);
   const byLabel = new Map(list.map((version) => [version.label, version]));
   const newest = list[list.length - 1]!;
 
-  function schemaBefore(schema: TSchema, version: string): TSchema {
-    const title = (schema as { title?: string }).title;
-    const old = since(version).find((change) => title !== undefined && change.resources?.[title]);
-    if (old && title) return old.resources![title]!.schema;
-    const node = schema as Record<string, unknown>;
-    const copy: Record<string, unknown> = { ...node };
-    if (node.properties) {
-      copy.properties = Object.fromEntries(
-        Object.entries(node.properties as Record<string, TSchema>).map(([name, child]) => [
-          name,
-          schemaBefore(child, version),
-        ]),
-      );
-    }
-    if (node.items) copy.items = schemaBefore(node.items as TSchema, version);
-    return copy as TSchema;
-  }
+  const inOrder = all.toSorted((a, b) => numberOf(a.in) - numberOf(b.in));
 
-  // One object per schema and version: serializers and validators are compiled once per object.
-  const replySchemas = new WeakMap<TSchema, Map<string, TSchema>>();
-  function replySchema(schema: TSchema, version: string): TSchema {
-    let made = replySchemas.get(schema);
-    if (!made) {
-      made = new Map();
-      replySchemas.set(schema, made);
-    }
-    let old = made.get(version);
-    if (!old) {
-      old = schemaBefore(schema, version);
-      made.set(version, old);
-    }
-    return old;
-  }
+  const resultOf = (kind: string) =>
+    modules.flatMap(({ operations = [] }) => operations).find((one) => one.kind === kind)?.result;
 
   /** Changes made after `version`, oldest first. */
   function since(version: string): Change[] {
-    return all
-      .filter((change) => numberOf(change.in) > numberOf(version))
-      .sort((a, b) => numberOf(a.in) - numberOf(b.in));
-  }
-
-  function rewrite(value: unknown, schema: TSchema, change: Change): unknown {
-    const node = schema as { title?: string; properties?: Record<string, TSchema>; items?: TSchema };
-    if (value === null || typeof value !== "object") return value;
-    if (Array.isArray(value)) return node.items ? value.map((item) => rewrite(item, node.items!, change)) : value;
-    const resource = node.title ? change.resources?.[node.title] : undefined;
-    if (resource) return resource.reply(value as Record<string, unknown>);
-    if (!node.properties) return value;
-    return Object.fromEntries(
-      Object.entries(value).map(([name, child]) => [
-        name,
-        node.properties![name] ? rewrite(child, node.properties![name]!, change) : child,
-      ]),
-    );
+    return inOrder.filter((change) => numberOf(change.in) > numberOf(version));
   }
 
   return {
@@ -123,26 +74,7 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
       return numberOf(version) >= numberOf(from!) && numberOf(version) <= numberOf(to ?? from!);
     },
     isNewest: (version: string) => version === newest.label,
-    bodySchema(operationId: string, body: TSchema, version: string): TSchema {
-      return (
-        since(version).find((change) => change.operations?.[operationId]?.body)?.operations?.[operationId]?.body ?? body
-      );
-    },
-    replySchema,
-    upgrade(operationId: string, body: unknown, version: string): unknown {
-      return since(version).reduce(
-        (value, change) => change.operations?.[operationId]?.request?.(value) ?? value,
-        body,
-      );
-    },
-    downgrade(operationId: string, value: unknown, schema: TSchema, version: string): unknown {
-      return since(version)
-        .reverse()
-        .reduce((now, change) => {
-          const own = change.operations?.[operationId]?.reply;
-          return own ? own(now) : rewrite(now, schema, change);
-        }, value);
-    },
+    ...createRewriting(inOrder, since, resultOf),
     /**
      * Headers that every reply of a deprecated version carries (RFC 9745, RFC 8594); `path` is that of the call below
      * its label. None for the others.
@@ -151,6 +83,17 @@ export function createVersions(list: readonly Version[], all: readonly Change[],
       return deprecationHeaders(deprecatedAt, sunsetAt, `/${newest.label}${path}`);
     },
   };
+}
+
+/** A version is deprecated by a successor alone, and lives at least 12 months from then. */
+function checkEnds(list: readonly Version[]): void {
+  for (const [index, { label, deprecatedAt, sunsetAt }] of list.entries()) {
+    const least = new Date(deprecatedAt ?? 0);
+    least.setUTCFullYear(least.getUTCFullYear() + 1);
+    if (deprecatedAt && index === list.length - 1) throw new Error(`${label} has no successor, and is deprecated.`);
+    if (sunsetAt && !(deprecatedAt && new Date(sunsetAt) >= least))
+      throw new Error(`${label} ends sooner than 12 months after its deprecation.`);
+  }
 }
 
 /** `Deprecation`, `Sunset` and `Link` for something deprecated at and ending at these instants; none for the rest. */

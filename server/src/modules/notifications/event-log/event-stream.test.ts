@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { followStream, type Message } from "../../../../test/event-stream.ts";
 import { eventually, startServer } from "../../../../test/harness.ts";
 import { planted } from "../../../../test/planted.ts";
 import { makeClient } from "../../../../test/tokens.ts";
@@ -10,36 +11,7 @@ const tenant = await server.tenant(server.rootId, "customer", "Ours");
 const writer = await server.key(tenant, ["export.run"]);
 const holds = ["notification.subscribe", "export.run"] as const;
 
-type Message = { id?: string; event?: string; data?: string };
-
-/** Reads a stream as a browser would (HTML, section 9.2.6). */
-function follow(headers: Record<string, string>, query = "?from=now", url = server.url) {
-  const abort = new AbortController();
-  const messages: Message[] = [];
-  const comments: string[] = [];
-  let ended = false;
-  const opened = fetch(`${url}/v1/event-stream${query}`, { headers, signal: abort.signal });
-  const done = (async () => {
-    const reply = await opened;
-    let rest = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of reply.body!) {
-      rest += decoder.decode(chunk, { stream: true });
-      for (let at = rest.indexOf("\n\n"); at >= 0; at = rest.indexOf("\n\n")) {
-        const message: Message = {};
-        for (const line of rest.slice(0, at).split("\n")) {
-          if (line.startsWith(":")) comments.push(line);
-          const [, name, value] = /^(id|event|data): (.*)$/.exec(line) ?? [];
-          if (name) message[name as keyof Message] = value;
-        }
-        rest = rest.slice(at + 2);
-        if (message.data) messages.push(message);
-      }
-    }
-    ended = true;
-  })().catch(() => {});
-  return { opened, messages, comments, done, isEnded: () => ended, cut: () => abort.abort() };
-}
+const follow = (headers: Record<string, string>, query?: string, url = server.url) => followStream(url, headers, query);
 let made = 0;
 async function makeThing(): Promise<string> {
   return (await server.post("/v1/thing", { name: `thing ${++made}` }, { key: writer })).body.id;
