@@ -9,8 +9,8 @@ const testProcess = new URL("test-process.ts", import.meta.url).pathname;
 const filesPerProcess = 10;
 const fileLimitMs = 300_000;
 const exitLimitMs = 15_000;
-/** What a file changes for its whole process, or measures of it. */
-const wantsOwnProcess = /process\.(env|memoryUsage|cpuUsage)|\bmock\.|\b(before|after)Each\(/;
+/** What a file changes or measures of its whole process, and fixtures: what those start stands until the process ends. */
+const wantsOwnProcess = /process\.(env|memoryUsage|cpuUsage)|\bmock\.|\b(before|after)Each\(|\.fixture\.ts"/;
 
 type Failed = Extract<Told, { kind: "failed" }>;
 export type TestResult = {

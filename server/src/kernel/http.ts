@@ -239,7 +239,8 @@ async function preferred(
   reply: FastifyReply,
   outcome: Outcome,
 ): Promise<Outcome> {
-  if (outcome.status !== 202 || !request.visit.entry!.route.async) return outcome;
+  const { route } = request.visit.entry!;
+  if (outcome.status !== 202 || !route.async) return outcome;
   const { wait, respondAsync } = callOf(request).prefer;
   if (wait === null && !respondAsync) return outcome;
   reply.header("preference-applied", respondAsync ? "respond-async" : `wait=${wait}`);
@@ -261,7 +262,7 @@ async function preferred(
     ? { location: `/${request.visit.label}${row.result.url}` }
     : {};
   return {
-    status: 200,
+    status: 201 in (route as { replies: object }).replies ? 201 : 200,
     text: JSON.stringify(row.result?.data ?? null),
     headers: { "content-type": "application/json; charset=utf-8", ...location },
   };

@@ -22,7 +22,8 @@ import { internalError, Problem, unavailable } from "./problem.ts";
 import { purgeRows } from "./purge.ts";
 
 const leaseMs = 60_000;
-const renewMs = 15_000;
+/** The lease would bear longer; a cancel and a deadline are noticed at the same time. */
+const renewMs = 1_000;
 const pollMs = 1_000;
 const mostRunning = 50;
 const mostTries = 3;
@@ -81,29 +82,22 @@ export function startOperations(kernel: Kernel): Operations {
     );
     for (const row of due) {
       if (stopped || running.size >= mostRunning) return;
-      if (running.has(row.id)) continue;
       const kind = kinds.get(row.kind);
-      if (!kind) continue;
-      if (
-        row.status === "queued" &&
-        kind.restart !== "always" &&
-        now.getTime() - (row.not_before ?? row.created_at).getTime() > queuedHours * 3_600_000
-      ) {
-        await end(row, kind, "expired", {});
-        continue;
-      }
-      const place = placeOf(row);
-      if (
-        kind.admits &&
-        !kind.admits(
-          place,
-          [...running.values()].map((other) => other.place),
-          now,
-        )
-      )
-        continue;
-      await take(row, kind);
+      if (!kind || running.has(row.id)) continue;
+      // What cannot be begun holds up nothing behind it.
+      await begin(row, kind, now).catch((error) =>
+        kernel.log.warn({ err: error, operation: row.id }, "an operation could not be begun; it is tried again"),
+      );
     }
+  }
+
+  async function begin(row: OperationRow, kind: OperationKind, now: Date): Promise<void> {
+    const waitedMs = now.getTime() - (row.not_before ?? row.created_at).getTime();
+    if (row.status === "queued" && kind.restart !== "always" && waitedMs > queuedHours * 3_600_000)
+      return end(row, kind, "expired", {});
+    const place = placeOf(row);
+    const beside = [...running.values()].map((other) => other.place);
+    if (!kind.admits || kind.admits(place, beside, now)) await take(row, kind);
   }
 
   async function take(row: OperationRow, kind: OperationKind): Promise<void> {
@@ -166,7 +160,7 @@ export function startOperations(kernel: Kernel): Operations {
   ): Promise<void> {
     let outcome: { status: OperationStatus; result?: OperationResult; error?: Problem };
     const until = kernel.now().getTime() + kind.maxMinutes * 60_000;
-    const timer = setInterval(() => void renew(row, abort, until).catch(() => {}), Math.min(renewMs, 1_000));
+    const timer = setInterval(() => void renew(row, abort, until).catch(() => {}), renewMs);
     try {
       if (caller.who.grants.length === 0)
         throw new Problem(interrupted, { detail: "Who started this may no longer act." });
@@ -243,13 +237,14 @@ export function startOperations(kernel: Kernel): Operations {
         });
       },
       async progress(done, total, note) {
-        const atMs = performance.now();
-        const tells = atMs - toldAtMs >= progressEveryMs;
+        const atMs = kernel.now().getTime();
+        // A clock that was set back must not silence it.
+        const tells = Math.abs(atMs - toldAtMs) >= progressEveryMs;
         if (tells) toldAtMs = atMs;
         await inTransaction(kernel, { ...caller, now: kernel.now() }, async (ctx) => {
           const changed = await ctx.db.first(
             query<OperationRow>(sql`update kernel.operation set progress = ${JSON.stringify({ done, total, note: note ?? null })}, updated_at = ${ctx.now}
-              where id = ${row.id} and status = 'running' returning *`),
+              where id = ${row.id} and status = 'running' and lease_holder = ${holder} returning *`),
           );
           if (changed && tells) tellOperation(ctx, changed, "progressed");
         });
