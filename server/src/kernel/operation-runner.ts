@@ -26,6 +26,7 @@ const leaseMs = 60_000;
 const renewMs = 1_000;
 const pollMs = 1_000;
 const mostRunning = 50;
+const mostLookedAt = 500;
 const mostTries = 3;
 const queuedHours = 24;
 const progressEveryMs = 5_000;
@@ -77,8 +78,11 @@ export function startOperations(kernel: Kernel): Operations {
   async function look(): Promise<void> {
     const now = kernel.now();
     const due = await kernel.system.in("").rows(
-      query<OperationRow>(sql`select * from kernel.operation where (status = 'queued' and (not_before is null or not_before <= ${now}))
-        or (status = 'running' and lease_until <= ${now}) order by created_at, id limit 500`),
+      // In turns: whoever has thousands waiting that may not begin yet does not hide what others have.
+      query<OperationRow>(sql`select * from (
+          select *, row_number() over (partition by tenant_id, kind order by created_at, id) as turn from kernel.operation
+          where (status = 'queued' and (not_before is null or not_before <= ${now})) or (status = 'running' and lease_until <= ${now})
+        ) due order by turn, created_at, id limit ${mostLookedAt}`),
     );
     for (const row of due) {
       if (stopped || running.size >= mostRunning) return;

@@ -49,6 +49,20 @@ test("what is queued for 24 hours expires and never runs; where it has a notBefo
   assert.deepEqual(await told(main, queued.id), ["queued", "expired"]);
 });
 
+test("however much of one tenant waits its turn, the work of others begins", async () => {
+  held.add("crowd");
+  const crowded = await main.tenant(main.rootId, "customer", "Crowded");
+  await main.sql(
+    `insert into kernel.operation (tenant_id, id, kind, status, owner_id, owner, exclusive, input, created_at, updated_at)
+     select $1, 'opn_crowd' || n, 'export.brew', 'queued', 'x', '{"kind":"system","id":"x","name":"x","scopes":["*"]}', false,
+       '{"name":"crowd","ends":"at once"}', $2, $2 from generate_series(1, 600) n`,
+    [crowded, main.clock.now()],
+  );
+  const work = await brewOn(main, "alone", "at once");
+  assert.equal((await ended(main, work.location, work.key)).status, "succeeded");
+  await main.sql("delete from kernel.operation where tenant_id = $1", [crowded]);
+});
+
 test("what has a notBefore begins then", async () => {
   const notBefore = new Date(main.clock.now().getTime() + hourMs).toISOString();
   const work = await brewOn(main, "aged", "at once", { notBefore });

@@ -128,7 +128,7 @@ test("OP-4. who was away when it ended gets the event by its cursor, and without
   (await begun("lambic"))();
   await final(answer.headers.get("location")!);
   const again = await connectClient(beside.url, key);
-  await subscribe(again, "own", "/user/queue/operation", `last-event-id:${started.headers["cursor"]}\n`);
+  await subscribe(again, "own", "/user/queue/operation", `last-event-id:${started.headers.cursor}\n`);
   const message = await again.next("MESSAGE");
   assert.equal(message.headers["event-type"], "demarc.notifications.operation.succeeded");
   assert.equal(JSON.parse(message.body.toString()).subject, answer.body.id);
