@@ -35,7 +35,11 @@ function outputOf(name: string): Promise<{ code: number | null; output: string }
 }
 
 async function outputOfCommand([program, ...args]: string[]): Promise<{ code: number | null; output: string }> {
-  const child = spawn(program!, args, { cwd: copy });
+  // What is compiled of the copy goes with it: nobody else would ever read it.
+  const child = spawn(program!, args, {
+    cwd: copy,
+    env: { ...process.env, NODE_COMPILE_CACHE: join(copy, "compiled") },
+  });
   let output = "";
   child.stdout.on("data", (chunk) => (output += chunk));
   child.stderr.on("data", (chunk) => (output += chunk));
