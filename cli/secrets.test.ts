@@ -15,10 +15,10 @@ import { startWatchLab } from "../server/test/watch-lab.ts";
 const root = new URL("..", import.meta.url).pathname;
 
 async function demarc(settings: Record<string, string>, ...args: string[]) {
-  const { PATH, HOME, TMPDIR } = process.env;
+  const { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE } = process.env;
   const child = spawn(process.execPath, ["cli/demarc.ts", ...args], {
     cwd: root,
-    env: { PATH, HOME, TMPDIR, ...settings },
+    env: { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE, ...settings },
   });
   let output = "";
   child.stdout.on("data", (chunk) => (output += chunk));

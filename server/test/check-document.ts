@@ -29,16 +29,16 @@ export function documentChecker(documents: Record<string, Published>) {
   (addFormats as unknown as (target: Ajv2020) => void)(ajv);
   for (const [name, document] of Object.entries(documents)) ajv.addSchema(document, name, false, false);
 
+  const stated = Object.entries(documents).flatMap(([name, { paths }]) =>
+    Object.entries(paths).flatMap(([template, item]) => {
+      const fits = new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+      return Object.entries(item).map(([method, operation]) => ({ name, template, method, operation, fits }));
+    }),
+  );
+
   /** A literal address goes before one with a parameter, as OpenAPI says (Paths Object). */
   function find(method: string, address: string) {
-    const fits = (template: string) =>
-      new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(address);
-    const found = Object.entries(documents).flatMap(([name, { paths }]) =>
-      Object.entries(paths).flatMap(([template, item]) => {
-        const operation = item[method.toLowerCase()];
-        return operation && fits(template) ? [{ name, template, operation }] : [];
-      }),
-    );
+    const found = stated.filter((one) => one.method === method.toLowerCase() && one.fits.test(address));
     return found.find(({ template }) => !template.includes("{")) ?? found[0];
   }
 
@@ -63,10 +63,10 @@ export function documentChecker(documents: Record<string, Published>) {
     const what = `${operation.operationId} ${answer.status}`;
     const response = operation.responses[answer.status];
     assert.ok(response, `${what}: the status is not declared`);
-    const stated = Object.entries(response.headers ?? {});
-    for (const [header, { required }] of stated)
+    const headers = Object.entries(response.headers ?? {});
+    for (const [header, { required }] of headers)
       if (required) assert.ok(answer.headers.get(header), `${what}: ${header} is missing`);
-    const names = new Set(stated.map(([header]) => header.toLowerCase()));
+    const names = new Set(headers.map(([header]) => header.toLowerCase()));
     for (const header of answer.headers.keys())
       assert.ok(names.has(header) || ofHttp.test(header), `${what}: the header ${header} is not declared`);
     const contentType = answer.headers.get("content-type")?.split(";")[0];

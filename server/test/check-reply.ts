@@ -1,10 +1,26 @@
 import assert from "node:assert/strict";
+import type { Route } from "../src/kernel/contract.ts";
 import { routeTable } from "../src/kernel/http.ts";
 import type { Kernel } from "../src/kernel/kernel.ts";
 import { declaredProblems } from "../src/kernel/problem.ts";
 import { faultsOf } from "../src/kernel/validate.ts";
 import type { Answer } from "./harness.ts";
 import { faultsOfEvent } from "./wire.ts";
+
+const patterns = new WeakMap<Kernel, { route: Route; pattern: RegExp }[]>();
+
+/** The routes with what their paths match; made once per server, as every reply of every test asks. */
+function patternsOf(kernel: Kernel) {
+  let made = patterns.get(kernel);
+  if (!made) {
+    made = routeTable(kernel).map(({ route }) => ({
+      route,
+      pattern: new RegExp(`^${route.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`),
+    }));
+    patterns.set(kernel, made);
+  }
+  return made;
+}
 
 /**
  * Fails the test when a reply is not what its route declares: status, schema, problem form. A problem's code must be
@@ -26,11 +42,11 @@ export function checkReply(kernel: Kernel, method: string, path: string, answer:
   const [, label = "", rest = ""] = /^\/([^/]+)(\/[^?]*)/.exec(path) ?? [];
   const resolved = kernel.versions.resolve(label);
   if (!resolved) return;
-  const routes = routeTable(kernel).filter(
-    ({ route }) =>
+  const routes = patternsOf(kernel).filter(
+    ({ route, pattern }) =>
       route.method === (method === "HEAD" ? "GET" : method) &&
       kernel.versions.covers(route.versions, resolved.version.label) &&
-      new RegExp(`^${route.path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(rest),
+      pattern.test(rest),
   );
   const { route } = routes.find(({ route: candidate }) => !candidate.path.includes("{")) ?? routes[0] ?? {};
   if (!route || status === 304 || method === "HEAD") return;

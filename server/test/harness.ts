@@ -20,6 +20,7 @@ import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
 import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
+import { atFileEnd, endFile } from "./file-end.ts";
 import { knowServer } from "./wire.ts";
 
 export type Answer = { status: number; headers: Headers; text: string; body: any };
@@ -43,11 +44,8 @@ type Options = Partial<
   startsAt?: string;
 };
 
-/** What to end after the file's tests, the youngest first: a server that stands on another one's database goes before it. */
-const ends: (() => Promise<void>)[] = [];
-after(async () => {
-  for (const end of ends) await end();
-});
+// A file that is run by itself; of several in one process scripts/test-process.ts ends each.
+after(endFile);
 
 /** Starts a server; it ends with the test file. Its plan allows tests any rate; see `plan` for those of limits. */
 export async function startServer(options: Options = {}) {
@@ -126,7 +124,8 @@ export async function startServer(options: Options = {}) {
     rmSync(dataDir, { recursive: true, force: true });
     assert.deepEqual(faults, [], "an event does not match the schema of its type");
   }
-  ends.unshift(async () => {
+  // A server that stands on another one's database is younger, and goes before it.
+  atFileEnd(async () => {
     await close();
     await database?.drop();
   });

@@ -5,7 +5,6 @@
 import type { Logger } from "pino";
 import { watchCompany } from "./bucket-company.ts";
 import { createPostgresBuckets } from "./bucket-postgres.ts";
-import { openRedisBuckets } from "./bucket-redis.ts";
 import { createSharedBuckets, within } from "./bucket-shared.ts";
 import {
   type BucketStore,
@@ -38,6 +37,8 @@ export async function openBuckets({ limiter, redisUrl, databaseUrl, log, process
   const { live } = processes;
   const common = { share: createLocalBuckets(monotonicMs, live), live, monotonicMs, log };
   if (redisUrl !== "") {
+    // Its client is a fifth of all modules that a server loads, and most installations have no Redis.
+    const { openRedisBuckets } = await import("./bucket-redis.ts");
     const store = openRedisBuckets(redisUrl);
     const redis = createSharedBuckets({ ...common, name: "Redis", store, patienceMs: redisPatienceMs });
     return {

@@ -33,7 +33,7 @@ import {
   versionUnknown,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
-import { asNewest, type Input, resultShown, untilUnmoved } from "./version-call.ts";
+import { asNewest, type Input, replyOfWork, untilUnmoved } from "./version-call.ts";
 import { recordIfUnheard, recordVisit } from "./visit-line.ts";
 import { mountVitals } from "./vitals.ts";
 
@@ -245,7 +245,8 @@ async function preferred(
   reply: FastifyReply,
   outcome: Outcome,
 ): Promise<Outcome> {
-  if (outcome.status !== 202 || !request.visit.entry!.route.async) return outcome;
+  const { route } = request.visit.entry!;
+  if (outcome.status !== 202 || !route.async) return outcome;
   const { wait, respondAsync } = callOf(request).prefer;
   if (wait === null && !respondAsync) return outcome;
   reply.header("preference-applied", respondAsync ? "respond-async" : `wait=${wait}`);
@@ -267,8 +268,7 @@ async function preferred(
     ? { location: `/${request.visit.label}${row.result.url}` }
     : {};
   return {
-    status: 200,
-    text: JSON.stringify(resultShown(kernel, request.visit, row.result?.data ?? null)),
+    ...replyOfWork(kernel, request.visit, row.result?.data ?? null),
     headers: { "content-type": "application/json; charset=utf-8", ...location },
   };
 }

@@ -4,7 +4,6 @@
  * not graphile-worker's four hours, so that a killed server's work goes on at once.)
  */
 
-import { Logger, parseCronItems, run, runMigrations } from "graphile-worker";
 import { sql } from "kysely";
 import type { Stop } from "./contract.ts";
 import { query } from "./db.ts";
@@ -124,6 +123,8 @@ export function jobsOf(kernel: Kernel): JobKind[] {
 /** Starts the jobs' clock on a database. Its tables live in the schema `graphile_worker`, made here. */
 export async function startJobs(kernel: Kernel, databaseUrl: string): Promise<Stop> {
   const jobs = jobsOf(kernel);
+  // Loaded by whoever starts the clock: not by the many servers of the tests, the documents, the benchmarks.
+  const { Logger, parseCronItems, run, runMigrations } = await import("graphile-worker");
   const logger = new Logger((scope) => (level, message) => {
     if (level !== "debug" && level !== "info")
       kernel.log[level === "error" ? "error" : "warn"]({ job: scope.taskIdentifier }, message);

@@ -22,9 +22,11 @@ import { internalError, Problem, unavailable } from "./problem.ts";
 import { endOfOthers, purgeRows } from "./purge.ts";
 
 const leaseMs = 60_000;
-const renewMs = 15_000;
+/** The lease would bear longer; a cancel and a deadline are noticed at the same time. */
+const renewMs = 1_000;
 const pollMs = 1_000;
 const mostRunning = 50;
+const mostLookedAt = 500;
 const mostTries = 3;
 const queuedHours = 24;
 const progressEveryMs = 5_000;
@@ -77,35 +79,32 @@ export function startOperations(kernel: Kernel): Operations {
   async function look(): Promise<void> {
     const now = kernel.now();
     const due = await kernel.system.in("").rows(
-      query<OperationRow>(sql`select * from kernel.operation where (status = 'queued' and (not_before is null or not_before <= ${now}))
-        or (status = 'running' and lease_until <= ${now}) order by created_at, id limit 500`),
+      // In turns: whoever has thousands waiting that may not begin yet does not hide what others have.
+      query<OperationRow>(sql`select * from (
+          select *, row_number() over (partition by tenant_id, kind order by created_at, id) as turn from kernel.operation
+          where (status = 'queued' and (not_before is null or not_before <= ${now})) or (status = 'running' and lease_until <= ${now})
+        ) due order by turn, created_at, id limit ${mostLookedAt}`),
     );
     for (const row of due) {
       if (stopped || running.size >= mostRunning) return;
-      if (running.has(row.id)) continue;
       const kind = kinds.get(row.kind);
-      // Of a tenant that is being purged nothing goes on.
-      if (!kind || !(await kernel.gate.tenant(row.tenant_id))) continue;
-      if (
-        row.status === "queued" &&
-        kind.restart !== "always" &&
-        now.getTime() - (row.not_before ?? row.created_at).getTime() > queuedHours * 3_600_000
-      ) {
-        await end(row, kind, "expired", {});
-        continue;
-      }
-      const place = placeOf(row);
-      if (
-        kind.admits &&
-        !kind.admits(
-          place,
-          [...running.values()].map((other) => other.place),
-          now,
-        )
-      )
-        continue;
-      await take(row, kind);
+      if (!kind || running.has(row.id)) continue;
+      // What cannot be begun holds up nothing behind it.
+      await begin(row, kind, now).catch((error) =>
+        kernel.log.warn({ err: error, operation: row.id }, "an operation could not be begun; it is tried again"),
+      );
     }
+  }
+
+  async function begin(row: OperationRow, kind: OperationKind, now: Date): Promise<void> {
+    // Of a tenant that is being purged nothing goes on.
+    if (!(await kernel.gate.tenant(row.tenant_id))) return;
+    const waitedMs = now.getTime() - (row.not_before ?? row.created_at).getTime();
+    if (row.status === "queued" && kind.restart !== "always" && waitedMs > queuedHours * 3_600_000)
+      return end(row, kind, "expired", {});
+    const place = placeOf(row);
+    const beside = [...running.values()].map((other) => other.place);
+    if (!kind.admits || kind.admits(place, beside, now)) await take(row, kind);
   }
 
   async function take(row: OperationRow, kind: OperationKind): Promise<void> {
@@ -168,7 +167,7 @@ export function startOperations(kernel: Kernel): Operations {
   ): Promise<void> {
     let outcome: { status: OperationStatus; result?: OperationResult; error?: Problem };
     const until = kernel.now().getTime() + kind.maxMinutes * 60_000;
-    const timer = setInterval(() => void renew(row, abort, until).catch(() => {}), Math.min(renewMs, 1_000));
+    const timer = setInterval(() => void renew(row, abort, until).catch(() => {}), renewMs);
     try {
       if (caller.who.grants.length === 0)
         throw new Problem(interrupted, { detail: "Who started this may no longer act." });
@@ -248,13 +247,14 @@ export function startOperations(kernel: Kernel): Operations {
         });
       },
       async progress(done, total, note) {
-        const atMs = performance.now();
-        const tells = atMs - toldAtMs >= progressEveryMs;
+        const atMs = kernel.now().getTime();
+        // A clock that was set back must not silence it.
+        const tells = Math.abs(atMs - toldAtMs) >= progressEveryMs;
         if (tells) toldAtMs = atMs;
         await inTransaction(kernel, { ...caller, now: kernel.now() }, async (ctx) => {
           const changed = await ctx.db.first(
             query<OperationRow>(sql`update kernel.operation set progress = ${JSON.stringify({ done, total, note: note ?? null })}, updated_at = ${ctx.now}
-              where id = ${row.id} and status = 'running' returning *`),
+              where id = ${row.id} and status = 'running' and lease_holder = ${holder} returning *`),
           );
           if (changed && tells) tellOperation(ctx, changed, "progressed");
         });

@@ -5,7 +5,16 @@ import { closest, distance } from "fastest-levenshtein";
 import type { TObject, TSchema } from "typebox";
 import type { Fault } from "./problem.ts";
 
-const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, strict: false, verbose: true, ownProperties: true });
+const ajv = new Ajv2020({
+  allErrors: true,
+  allowUnionTypes: true,
+  strict: false,
+  verbose: true,
+  ownProperties: true,
+  // The schemas are our own. The linters of the documents hold them against the meta-schema; compiling that takes longer
+  // than compiling them, within some caller's first call.
+  validateSchema: false,
+});
 // ajv-formats is CommonJS; under Node's ESM its function is the default member.
 (addFormats as unknown as { default?: typeof addFormats }).default
   ? (addFormats as unknown as { default: (a: Ajv2020) => void }).default(ajv)

@@ -11,13 +11,14 @@ import { faultsOf } from "./validate.ts";
 
 export type Input = { params: Record<string, string>; query: Record<string, unknown>; body: unknown };
 
-/** The result of finished work, as the version of the call shows it. */
-export function resultShown({ versions }: Kernel, { entry, version }: Visit, data: unknown): unknown {
+/** What the call would have answered, had it not been long work, as its version shows it. */
+export function replyOfWork({ versions }: Kernel, { entry, version }: Visit, data: unknown) {
   const { id, replies } = entry!.route as Pick<Route, "id"> & { replies: Record<number, TSchema | null> };
-  const schema = replies[200];
-  return schema && !versions.isNewest(version!.label)
-    ? versions.downgrade(data, schema, version!.label, { id, status: 200 })
-    : data;
+  const status = 201 in replies ? 201 : 200;
+  const schema = replies[status];
+  const shown =
+    schema && !versions.isNewest(version!.label) ? versions.downgrade(data, schema, version!.label, { id, status }) : data;
+  return { status, text: JSON.stringify(shown) };
 }
 
 /** The body of an older version as the newest has it, and the context in which it means that. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { firstKey } from "../set-up.ts";
 import { databasePid, dataDir, endAll, ended, freePort, launch, readDemo, start, until } from "./process.ts";
 
 after(endAll);
@@ -75,24 +76,25 @@ test("a first start that is killed midway is made anew by the next one, whole", 
 
 test("nothing acknowledged is lost when server and database are killed among 200 parallel creates", async () => {
   const folder = dataDir();
-  const settings = { DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: folder };
+  const settings = { DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: folder, DEMARC_DEMO: "off" };
   const first = await start(settings);
-  const demo = readDemo(folder);
-  const key = demo.keys[0]!.key;
+  const key = (await firstKey(first.output(), first.url))!;
+  const made = async (method: string, path: string, body: object) => {
+    const answer = await ask(`${first.url}${path}`, key, { method, body: JSON.stringify(body) });
+    assert.ok(answer.ok, `${method} ${path}: ${answer.status}`);
+    return (await answer.json()) as { id: string };
+  };
   const lanes = { api: { ratePerSecond: 10_000, burst: 100_000, perDay: null } };
   const plans = (await (await ask(`${first.url}/v1/plan`, key)).json()) as { items: { id: string }[] };
-  assert.equal(
-    (await ask(`${first.url}/v1/plan/${plans.items[0]!.id}`, key, { method: "PATCH", body: JSON.stringify({ lanes }) }))
-      .status,
-    200,
-  );
-  const locations = (await (await ask(`${first.url}/v1/location?limit=1`, key)).json()) as { items: { id: string }[] };
+  await made("PATCH", `/v1/plan/${plans.items[0]!.id}`, { lanes });
+  const { tenant } = (await (await ask(`${first.url}/v1/principal/self`, key)).json()) as { tenant: { id: string } };
+  const location = await made("POST", "/v1/location", { name: "Here", folderId: `fld${tenant.id.slice(3)}` });
   const acknowledged: string[] = [];
   let killed = false;
   const creates = Array.from({ length: 200 }, async (_, index) => {
     const body = {
       name: `crash-${index}`,
-      locationId: locations.items[0]!.id,
+      locationId: location.id,
       watchType: "Bearer",
       accessInKbps: 1,
       accessOutKbps: 1,
@@ -126,7 +128,7 @@ test("nothing acknowledged is lost when server and database are killed among 200
     Array.from({ length: 200 }, async (_, index) => {
       const body = {
         name: `crash-${index}`,
-        locationId: locations.items[0]!.id,
+        locationId: location.id,
         watchType: "Bearer",
         accessInKbps: 1,
         accessOutKbps: 1,
@@ -150,8 +152,9 @@ test("nothing acknowledged is lost when server and database are killed among 200
 
 test("while the database is gone calls are 503 with Retry-After, and go on by themselves when it is back", async () => {
   const folder = dataDir();
-  const server = await start({ DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: folder });
-  const key = readDemo(folder).keys[0]!.key;
+  const settings = { DEMARC_PORT: String(await freePort()), DEMARC_DATA_DIR: folder, DEMARC_DEMO: "off" };
+  const server = await start(settings);
+  const key = (await firstKey(server.output(), server.url))!;
   assert.equal((await ask(`${server.url}/v1/watch?limit=1`, key)).status, 200);
   const pid = databasePid(folder);
   process.kill(pid, "SIGSTOP");

@@ -35,8 +35,9 @@ export type Process = { child: ChildProcess; url: string; output(): string; exit
 
 /** Starts the server and gives it back at once. */
 export function launch(settings: Record<string, string>): Process {
+  const { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE } = process.env;
   const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR, ...settings },
+    env: { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE, ...settings },
     stdio: ["ignore", "pipe", "pipe"],
   });
   alive.add(child);

@@ -29,10 +29,11 @@ const files: { name: string; reference: boolean; file?: string }[] = [
   { name: "changelog", reference: true, file: "../CHANGELOG.md" },
 ];
 
-export type Guide = { name: string; address: string; title: string; reference: boolean; html: string };
+/** `html` is rendered when it is first asked for. */
+export type Guide = { name: string; address: string; title: string; reference: boolean; readonly html: string };
 
 /**
- * Reads and renders all guides. A service's own name leads to its Swagger UI, so a guide of that name stands beside; the
+ * Reads all guides. A service's own name leads to its Swagger UI, so a guide of that name stands beside; the
  * code of a problem leads to its page.
  */
 export function readGuides(services: readonly string[]): Guide[] {
@@ -53,9 +54,18 @@ export function readGuides(services: readonly string[]): Guide[] {
   return files.map(({ name, reference, file = `${name}.md` }) => {
     const words = readFileSync(new URL(file, docs), "utf8");
     const title = /^# (.+)$/m.exec(words)?.[1] ?? name;
-    // What scrolls sideways must be reached without a mouse.
-    const html = marked.parse(words, { async: false }).replaceAll(/<(pre|table)>/g, '<$1 tabindex="0">');
-    return { name, address: addressOf(name), title, reference, html };
+    let html: string | undefined;
+    return {
+      name,
+      address: addressOf(name),
+      title,
+      reference,
+      get html() {
+        // What scrolls sideways must be reached without a mouse.
+        html ??= marked.parse(words, { async: false }).replaceAll(/<(pre|table)>/g, '<$1 tabindex="0">');
+        return html;
+      },
+    };
   });
 }
 

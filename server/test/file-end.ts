@@ -1,0 +1,10 @@
+/** What stands until the end of a test file: started within it, ended after its last test, the youngest first. */
+const ends: (() => Promise<void>)[] = [];
+
+export function atFileEnd(end: () => Promise<void>): void {
+  ends.unshift(end);
+}
+
+export async function endFile(): Promise<void> {
+  for (let end = ends.shift(); end; end = ends.shift()) await end();
+}
