@@ -22,6 +22,7 @@ const descriptions = {
   "Preference-Applied": "Which preference was heeded (RFC 7240).",
   "Content-Disposition": "A name for the file.",
   "X-Accel-Buffering": "Tells proxies to pass on each event at once.",
+  "Sec-WebSocket-Protocol": "The best of the sub-protocols that were offered; absent where none was.",
   Location: "Address of the resource.",
   ETag: "Names this state of the resource.",
 } as const;
@@ -57,6 +58,7 @@ function namesOf({ route, status, mediaType, isDeprecated }: HeaderUse): Name[] 
     [isSuccess && route.async && status !== 202, "Location", "ETag"],
     [mediaType === "text/csv" || mediaType === "application/x-ndjson", "Content-Disposition"],
     [mediaType === "text/event-stream", "X-Accel-Buffering"],
+    [status === 101, "Sec-WebSocket-Protocol"],
   ];
   return names.flatMap(([applies, ...list]) => (applies ? list : []));
 }

@@ -291,6 +291,7 @@ const isTagged = (schema: TSchema | null) =>
 
 const mediaType = (schema: TSchema) => (schema as { "x-media-type"?: string })["x-media-type"] ?? "application/json";
 const statusWords: Record<string, string> = {
+  101: "The connection speaks WebSocket from here on.",
   200: "Success.",
   201: "Created.",
   202: "Accepted; the work goes on.",

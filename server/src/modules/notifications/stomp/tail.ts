@@ -123,7 +123,7 @@ export function followLog(parts: TailParts): Feed {
     const { settledAbove } = parts;
     const open = settledAbove ? batch.events.filter(({ position }) => !settledAbove.has(position)) : batch.events;
     for (let start = 0; start < open.length; ) {
-      if (start > 0) await connection.room();
+      await roomNow();
       if (!isLive() || wanted === 0) return false;
       const slice = open.slice(start, start + Math.min(sliceSize, wanted));
       start += slice.length;
@@ -136,6 +136,11 @@ export function followLog(parts: TailParts): Feed {
       connection.give({ kind: "events", subscription: key, batch: [], readTo });
     place = batch.next;
     return true;
+  }
+
+  /** Room as of this turn: others of the session that waited for it too may have used it up. */
+  async function roomNow(): Promise<void> {
+    while (!connection.hasRoom() && isLive()) await connection.room();
   }
 
   function deliveryOf(batch: Pick<EventBatch, "who" | "head">, event: LoggedEvent): Delivery {
@@ -156,7 +161,9 @@ export function followLog(parts: TailParts): Feed {
 
   async function repeat(positions: readonly number[]): Promise<void> {
     await connection.room();
+    if (!isLive()) return;
     const batch = await eventsAt(kernel, reader, positions, hearing.filter);
+    await roomNow();
     if (!isLive()) return;
     check(batch.who);
     const found = new Map(batch.events.map((event) => [event.position, event]));
@@ -166,16 +173,23 @@ export function followLog(parts: TailParts): Feed {
     connection.give({ kind: "events", subscription: key, batch: deliveries, passed });
   }
 
+  async function repeatAll(positions: readonly number[]): Promise<void> {
+    for (let rest = positions; rest.length > 0 && isLive(); ) {
+      try {
+        await repeat(rest.slice(0, sliceSize));
+        rest = rest.slice(sliceSize);
+      } catch (error) {
+        await parts.failed(error);
+      }
+    }
+  }
+
   const feed: Feed = {
     need(count) {
       wanted = count;
       start();
     },
-    again: (positions) =>
-      void repeat(positions).catch(async (error) => {
-        await parts.failed(error);
-        if (isLive()) feed.again(positions);
-      }),
+    again: (positions) => void repeatAll(positions),
     check: () => void reader().then(check).catch(parts.failed),
     stop() {
       isStopped = true;
