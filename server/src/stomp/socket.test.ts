@@ -185,7 +185,12 @@ test("octets that wait and none that leave for 30 s are slow_consumer, and 5 s l
   // As a feed does: only while there is room.
   for (let full = 0; full < 50; full++) {
     while (stuck.connection.hasRoom()) {
-      stuck.connection.give(eventsOf(1, Array.from({ length: 50 }, () => ++position)));
+      stuck.connection.give(
+        eventsOf(
+          1,
+          Array.from({ length: 50 }, () => ++position),
+        ),
+      );
       most.waiting = Math.max(most.waiting, stuck.socket.writableLength);
       await turns(1);
       full = 0;
@@ -211,7 +216,8 @@ test("a client that asks for receipts and reads none is not read on, so that no 
   const client = await connect();
   client.ws.pause();
   const long = "r".repeat(8_000);
-  for (let n = 0; n < 3_000; n++) client.send(`BEGIN\ntransaction:t${n}\nreceipt:${n}${long}\n\n\0ABORT\ntransaction:t${n}\n\n\0`);
+  for (let n = 0; n < 3_000; n++)
+    client.send(`BEGIN\ntransaction:t${n}\nreceipt:${n}${long}\n\n\0ABORT\ntransaction:t${n}\n\n\0`);
   let most = 0;
   for (let n = 0; n < 600 && client.about.ended === undefined; n++) {
     await elapse(100, 100);

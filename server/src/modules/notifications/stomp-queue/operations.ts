@@ -35,6 +35,13 @@ type Queue = Static<typeof StompQueue>;
 const rows = tables<{ "notifications.queue": Row }>();
 const recorded = ["name", "types", "includeBelow"];
 
+/** What lies in the log beyond the place up to which consumers have looked: as ready as the items are. */
+const ahead = sql`(select count(*)::int from (select from kernel.event e
+  where e.position > q.position and (e.tenant_id = q.tenant_id or (q.include_below and e.tenant_id in
+      (select tenant_id from access.tenant_ancestor where ancestor_id = q.tenant_id)))
+    and exists (select from unnest(q.types) as p where e.type = p or (right(p, 1) = '*' and starts_with(e.type, left(p, -1))))
+  limit 100000) as waiting)`;
+
 function visible({ who }: Context, permission: Permission) {
   const count = (state: string) =>
     sql<number>`(select count(*)::int from notifications.queue_item i where i.queue_id = q.id and i.state = ${state})`;
@@ -42,7 +49,11 @@ function visible({ who }: Context, permission: Permission) {
     .selectFrom("notifications.queue as q")
     .where(inReach(who, permission, sql.ref("q.tenant_id")))
     .selectAll("q")
-    .select([count("ready").as("ready"), count("taken").as("taken"), count("parked").as("parked")]);
+    .select([
+      sql<number>`(${count("ready")} + ${ahead})`.as("ready"),
+      count("taken").as("taken"),
+      count("parked").as("parked"),
+    ]);
 }
 
 function queueOf(row: Full): Queue {

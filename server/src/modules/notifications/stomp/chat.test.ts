@@ -19,7 +19,7 @@ const tcpPort = await freePort();
 const stomp = {
   loginSeconds: 10,
   preLoginBytes: 16_384,
-      bufferBytes: 1_048_576,
+  bufferBytes: 1_048_576,
   heartBeat: [10_000, 10_000] as const,
   maxDeliveries: 10,
   origins: [],

@@ -97,6 +97,10 @@ export function followLog(parts: TailParts): Feed {
     return !isStopped && connection.isOpen() && !events.closing.aborted;
   }
 
+  function isCrowded(): boolean {
+    return isLive() && !connection.hasRoom();
+  }
+
   function check(who: Principal): void {
     if (!hearing.allows(who)) throw new Over({ code: "destination_not_available" });
   }
@@ -123,7 +127,8 @@ export function followLog(parts: TailParts): Feed {
     const { settledAbove } = parts;
     const open = settledAbove ? batch.events.filter(({ position }) => !settledAbove.has(position)) : batch.events;
     for (let start = 0; start < open.length; ) {
-      await roomNow();
+      // Looked at in the turn that gives: others of the session waited for the same room.
+      while (isCrowded()) await connection.room();
       if (!isLive() || wanted === 0) return false;
       const slice = open.slice(start, start + Math.min(sliceSize, wanted));
       start += slice.length;
@@ -136,11 +141,6 @@ export function followLog(parts: TailParts): Feed {
       connection.give({ kind: "events", subscription: key, batch: [], readTo });
     place = batch.next;
     return true;
-  }
-
-  /** Room as of this turn: others of the session that waited for it too may have used it up. */
-  async function roomNow(): Promise<void> {
-    while (!connection.hasRoom() && isLive()) await connection.room();
   }
 
   function deliveryOf(batch: Pick<EventBatch, "who" | "head">, event: LoggedEvent): Delivery {
@@ -163,7 +163,7 @@ export function followLog(parts: TailParts): Feed {
     await connection.room();
     if (!isLive()) return;
     const batch = await eventsAt(kernel, reader, positions, hearing.filter);
-    await roomNow();
+    while (isCrowded()) await connection.room();
     if (!isLive()) return;
     check(batch.who);
     const found = new Map(batch.events.map((event) => [event.position, event]));
