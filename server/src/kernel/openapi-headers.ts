@@ -49,7 +49,7 @@ function namesOf({ route, status, mediaType, isDeprecated }: HeaderUse): Name[] 
     [isDeprecated, "Deprecation", "Sunset", "Link"],
     [!isOpen && status !== 401, "RateLimit-Policy", "RateLimit"],
     [[202, 409, 429, 503].includes(status) || (isSuccess && heedsPrefer), "Retry-After"],
-    [!isOpen && (status === 401 || status === 403), "WWW-Authenticate"],
+    [status === 401 || (!isOpen && status === 403), "WWW-Authenticate"],
     [isSuccess && !isOpen, "Demarc-Warning"],
     [isSuccess && isWrite(route), "Demarc-Outcome"],
     [isSuccess && isWrite(route) && !isOpen, "Idempotency-Replayed"],

@@ -141,7 +141,9 @@ function operation(parts: Parts, route: Route): Json {
 function describe(route: Route, events: string[]): string {
   const needs =
     route.permission === "open"
-      ? "Needs no credential."
+      ? route.problems?.includes(problems.unauthenticated)
+        ? "Needs no credential, but one that is sent has to be good."
+        : "Needs no credential."
       : route.permission === "any"
         ? "Needs a valid credential and no permission."
         : `Needs the permission \`${route.permission}\`.`;

@@ -139,13 +139,12 @@ test("lag costs no memory: whatever a session subscribes to, no more than buffer
   await fill(
     Array.from({ length: 100 }, (_, n) => `SUBSCRIBE\nid:${n}\ndestination:/topic/event\nfrom:start\n\n\0`).join(""),
   );
-  let queues = "";
-  for (let n = 0; n < 20; n++) {
-    const body = { name: `q${n}`, types: ["demarc.export.*"], from: "start" };
-    assert.equal((await server.post("/v1/stomp-queue", body, { key })).status, 201);
-    queues += `SUBSCRIBE\nid:${n}\ndestination:/queue/q${n}\nack:client\n\n\0`;
-  }
-  await fill(queues);
+  const names = Array.from({ length: 20 }, (_, n) => `q${n}`);
+  const made = names.map((name) =>
+    server.post("/v1/stomp-queue", { name, types: ["demarc.export.*"], from: "start" }, { key }),
+  );
+  for (const { status } of await Promise.all(made)) assert.equal(status, 201);
+  await fill(names.map((name) => `SUBSCRIBE\nid:${name}\ndestination:/queue/${name}\nack:client\n\n\0`).join(""));
 
   const reader = await connectClient(url, key);
   await subscribe(reader, "a", "/topic/event", "from:start\ntypes:demarc.export.*\n");
