@@ -47,15 +47,44 @@ async function change(installation: Installation, tenantId: string, userId: stri
   }
 }
 
+/** EV-5: a quiet log keeps its reader waiting for as long as it said; news let it go at once. */
+async function waitFor({ servers, call }: Installation, seconds: number): Promise<number> {
+  const made = await call(servers[0]!, "POST", "/v1/tenant", { body: { name: "Quiet", kind: "customer" } });
+  const tenant = { "demarc-tenant": made.body.id as string };
+  const page = (query: string, wait: number) =>
+    call(servers[0]!, "GET", `/v1/event-log?${query}`, { headers: { ...tenant, prefer: `wait=${wait}` } });
+  // What the making of the tenant told may come first.
+  const first = await call(servers[0]!, "GET", "/v1/event-log?sort=-sequence&limit=1", { headers: tenant });
+  const from = first.body.items.length > 0 ? `from=${first.body.items[0].id}` : "from=now";
+  let beganAt = performance.now();
+  const quiet = await page(from, seconds);
+  const waitedMs = performance.now() - beganAt;
+  assert.ok(waitedMs >= seconds * 1_000 - 20 && waitedMs < seconds * 1_000 + 1_000, `${waitedMs} ms`);
+  assert.deepEqual([quiet.body.items, quiet.body.atEnd], [[], true]);
+  assert.equal(quiet.headers["preference-applied"], `wait=${seconds}`);
+  beganAt = performance.now();
+  const asked = page(`cursor=${quiet.body.nextCursor}`, 30);
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const person = { username: "v", fullname: "V", email: "v@x.example", defaultOrgUnitExternalId: "ROOT" };
+  await call(servers[1]!, "POST", "/v1/user", { body: person, headers: tenant });
+  const { body } = await asked;
+  const answeredMs = Math.round(performance.now() - beganAt);
+  assert.ok(body.items.length > 0 && answeredMs < 3_500, `answered after ${answeredMs} ms`);
+  return answeredMs;
+}
+
 export const faultRun: FaultRun = {
-  about: "EV-3. changes through two servers, one killed midway: each tenant's events are 1 to n, once, in order",
+  about: "EV-3. EV-5. changes through two servers, one killed midway: each tenant's events are 1 to n, once, in order",
   counts: {
     writers: { about: "writers at a time", short: 9, long: 50 },
     changes: { about: "changes of each writer", short: 12, long: 200 },
     kills: { about: "SIGKILLs, each followed by a new start", short: 1, long: 5 },
+    wait: { about: "seconds of waiting on a quiet log", short: 1, long: 20 },
   },
-  async run({ writers = 1, changes = 1, kills = 1 }, tell) {
+  async run({ writers = 1, changes = 1, kills = 1, wait = 1 }, tell) {
     const installation = await startInstallation(2);
+    // To the half second only in the long form, which has the machine to itself.
+    const answeredMs = wait < 20 ? 0 : await waitFor(installation, wait);
     const places: { tenantId: string; userId: string }[] = [];
     for (const name of ["Alpha", "Beta", "Gamma"]) {
       const made = await installation.call(installation.servers[0]!, "POST", "/v1/tenant", {
@@ -110,7 +139,7 @@ export const faultRun: FaultRun = {
         assert.equal(name, state.fullname);
       }
       const polls = readers.reduce((sum, reader) => sum + reader.polls(), 0);
-      return { events, killed, polls };
+      return { events, killed, polls, answeredMs };
     } finally {
       await restarting.catch(() => {});
       for (const reader of readers) reader.stop();

@@ -1,5 +1,5 @@
 /** The WebSocket handshake (RFC 6455, section 4.2): what is refused before there is a session, as a problem over HTTP. */
-import type { IncomingMessage } from "node:http";
+import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import { countingKey } from "#kernel/address";
 import { problemBody } from "#kernel/answer";
@@ -201,7 +201,7 @@ export function refuseHandshake(
     connection: "close",
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  const { status, title } = error.kind;
+  const { status } = error.kind;
   socket.on("error", () => socket.destroy());
-  socket.end(`HTTP/1.1 ${status} ${title.replaceAll(/[^ -~]/g, "")}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
 }
