@@ -278,7 +278,7 @@ test("ST-4. a credential in the address is 401 whatever else is sent, and no lin
   const names = ["access_token", "api_key", "x-api-key", "token", "passcode", "Authorization", "AUTHTOKEN"];
   for (const name of names) {
     const path = `/v1/stomp?a=1&${name}=secret-value`;
-    for (const headers of [{}, { "x-api-key": key }]) {
+    for (const headers of [{}, { "x-api-key": key }] as Record<string, string>[]) {
       const refused = await refusedHandshake(url, { path, headers });
       assert.deepEqual([refused.status, refused.body.hint], [401, "query_string"], name);
       assert.ok(!JSON.stringify(refused.body).includes("secret-value"));
