@@ -24,6 +24,7 @@ for (const name of [
   "biome.json",
   "knip.json",
   "redocly.yaml",
+  ".redocly.lint-ignore.yaml",
   ".spectral.yaml",
   ".gitignore",
 ]) {

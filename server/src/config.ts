@@ -108,6 +108,12 @@ export const settings = {
   DEMARC_REQUEST_SECONDS: integer("Seconds in which a request must have arrived, body included.", 30, 1, 600),
   DEMARC_STOMP_LOGIN_SECONDS: integer("Seconds from the WebSocket handshake to CONNECTED.", 10, 1, 300),
   DEMARC_STOMP_PRE_LOGIN_BYTES: integer("Octets that a client may send before CONNECTED.", 16_384, 1_024, 1_048_576),
+  DEMARC_STOMP_BUFFER_BYTES: integer(
+    "Octets that may wait in a STOMP session for its client to read them.",
+    1_048_576,
+    262_144,
+    67_108_864,
+  ),
   DEMARC_STOMP_HEART_BEAT: list(
     "Milliseconds: how often a STOMP session can send, and how often it wants to hear.",
     (part) => /^\d{1,6}$/.test(part) && (Number(part) === 0 || Number(part) >= 500),

@@ -46,6 +46,7 @@ function stompSettingsOf(config: Config): Settings["stomp"] {
   return {
     loginSeconds: config.STOMP_LOGIN_SECONDS,
     preLoginBytes: config.STOMP_PRE_LOGIN_BYTES,
+    bufferBytes: config.STOMP_BUFFER_BYTES,
     heartBeat: [sendMs!, expectMs!],
     maxDeliveries: config.STOMP_MAX_DELIVERIES,
     origins: config.STOMP_ORIGINS,

@@ -17,7 +17,7 @@ export type Published = {
 
 /** What HTTP itself may add to any reply, and documents do not state. */
 const ofHttp =
-  /^(content-type|content-length|transfer-encoding|date|connection|keep-alive|vary|cache-control|allow|access-control-[a-z-]+)$/;
+  /^(content-type|content-length|transfer-encoding|date|connection|keep-alive|vary|cache-control|allow|upgrade|sec-websocket-accept|sec-websocket-version|access-control-[a-z-]+)$/;
 
 /**
  * Checks replies against OpenAPI documents as they are published, by nothing but what these say: the operation of the

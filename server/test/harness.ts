@@ -75,6 +75,7 @@ export async function startServer(options: Options = {}) {
     stomp: {
       loginSeconds: 10,
       preLoginBytes: 16_384,
+      bufferBytes: 1_048_576,
       heartBeat: [10_000, 10_000],
       maxDeliveries: 10,
       origins: [],

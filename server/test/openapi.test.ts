@@ -12,7 +12,7 @@ import { documentChecker, type Published } from "./check-document.ts";
 import { type Answer, eventually } from "./harness.ts";
 import { readMail } from "./mailbox.ts";
 import { startReceiver } from "./receiver.ts";
-import { connectClient, subscribe } from "./stomp-client.ts";
+import { connectClient, openClient, refusedHandshake, subscribe } from "./stomp-client.ts";
 import { makeUser, userTokens } from "./tokens.ts";
 import { createVisitor, logIn } from "./visitor.ts";
 import { startDevice, startWatchLab } from "./watch-lab.ts";
@@ -292,6 +292,25 @@ test("47. what webhooks and their deliveries answer is what the documents say", 
   await ask(204, "DELETE", path);
 });
 
+test("47. a WebSocket handshake is answered, and refused, as the documents say", async () => {
+  const headers = { "x-api-key": owner };
+  const { upgrade } = await openClient(server.url, { headers });
+  const told = new Headers(Object.entries(upgrade).map(([name, value]): [string, string] => [name, String(value)]));
+  shown.add(check("GET", "/v1/stomp", { status: 101, headers: told, text: "", body: null }));
+  for (const [options, status] of [
+    [{ headers: { "x-api-key": "wrong" } }, 401],
+    [{ headers, origin: "https://evil.example" }, 403],
+    [{ headers, protocols: ["mqtt"] }, 400],
+  ] as const) {
+    const refused = await refusedHandshake(server.url, options as Parameters<typeof refusedHandshake>[1]);
+    assert.equal(refused.status, status);
+    const got = new Headers(
+      Object.entries(refused.headers).map(([name, value]): [string, string] => [name, `${value}`]),
+    );
+    check("GET", "/v1/stomp", { status, headers: got, text: JSON.stringify(refused.body), body: refused.body });
+  }
+});
+
 test("47. what is kept of STOMP answers as the documents say", async () => {
   const session = await connectClient(server.url, owner);
   await subscribe(session, "d", "/topic/event", "ack:client\ndurable:sample\n");
@@ -323,7 +342,9 @@ test("47. lists, single reads and what is open to all answer as the documents sa
     const key = path === "/v1/signing-key" ? provider : owner;
     // A stream ends where it is told to.
     const address = path === "/v1/event-stream" ? `${path}?until=2000-01-01T00:00:00Z` : path;
-    if (path !== "/v1/user/me") await ask(200, "GET", address, { key });
+    // What is no upgrade is refused; the handshake has a case of its own.
+    if (path === "/v1/stomp") await ask(426, "GET", path);
+    else if (path !== "/v1/user/me") await ask(200, "GET", address, { key });
   }
   const [event] = (await ask(200, "GET", "/v1/event-log?sort=-sequence&types=demarc.monitoring.*")).body.items;
   await ask(200, "GET", `/v1/event-log/${event.id}`);

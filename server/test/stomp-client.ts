@@ -4,7 +4,14 @@ import { WebSocket } from "ws";
 import { eventually } from "./harness.ts";
 import { sawEvent } from "./wire.ts";
 
-export type Received = { command: string; headers: Record<string, string>; body: Buffer; isBinary: boolean };
+export type Received = {
+  command: string;
+  headers: Record<string, string>;
+  body: Buffer;
+  isBinary: boolean;
+  /** The frame as it came. */
+  octets: Buffer;
+};
 
 type Options = {
   headers?: Record<string, string>;
@@ -24,6 +31,10 @@ export async function openClient(url: string, options: Options = {}) {
   const frames: Received[] = [];
   let closed: number | null = null;
   let octets = 0;
+  let upgrade: Record<string, string | string[] | undefined> = {};
+  ws.on("upgrade", ({ headers: got }) => {
+    upgrade = got;
+  });
   ws.on("message", (data: Buffer, isBinary: boolean) => {
     octets += data.length;
     if (data.length <= 1) return;
@@ -45,6 +56,8 @@ export async function openClient(url: string, options: Options = {}) {
     frames,
     of,
     protocol: ws.protocol,
+    /** The headers of the 101. */
+    upgrade,
     octets: () => octets,
     closed: () => closed,
     send: (text: string | Buffer) => ws.send(text),
@@ -96,7 +109,7 @@ function parse(data: Buffer, isBinary: boolean): Received {
       text.replace(/\\([nrc\\])/g, (_, c: string) => ({ n: "\n", r: "\r", c: ":", "\\": "\\" })[c]!);
     headers[decode(line.slice(0, colon))] ??= decode(line.slice(colon + 1));
   }
-  return { command, headers, body: data.subarray(end + 2, data.length - 1), isBinary };
+  return { command, headers, body: data.subarray(end + 2, data.length - 1), isBinary, octets: data };
 }
 
 /** A handshake that is refused: its status and problem. */

@@ -1,9 +1,11 @@
 /** Clients, people and tokens for tests: made directly, so that a test of anything can call with a token. */
+import { decodeJwt, decodeProtectedHeader, importPKCS8, type JWTPayload, SignJWT } from "jose";
 import { credentialDigest, mintCredential } from "../src/kernel/credential.ts";
 import { newId } from "../src/kernel/ids.ts";
 import type { Permission } from "../src/kernel/permissions.ts";
 import { issueTokens, type TokenReply } from "../src/modules/access/oauth/issue.ts";
 import { hashPassword } from "../src/modules/access/password.ts";
+import { privatePlace } from "../src/modules/access/signing-key/keys.ts";
 import { createSigner, type Signer } from "../src/modules/access/signing-key/signer.ts";
 import type { TestServer } from "./harness.ts";
 
@@ -135,6 +137,15 @@ export async function clientToken(server: TestServer, client: TestClient, scope?
   });
   if (answer.status !== 200) throw new Error(`No token: ${answer.text}`);
   return answer.body.access_token;
+}
+
+/** A token with other claims, signed with the key of the given one: what only somebody with that key can make. */
+export async function tokenWith(server: TestServer, token: string, claims: JWTPayload): Promise<string> {
+  const header = decodeProtectedHeader(token) as { kid: string; alg: string; typ: string };
+  const [row] = await server.sql("select * from access.signing_key where kid = $1", [header.kid]);
+  const pem = await server.kernel.secrets.open(row.tenant_id, privatePlace(header.kid), row.private_sealed);
+  const key = await importPKCS8(pem.toString(), header.alg);
+  return new SignJWT({ ...decodeJwt(token), ...claims }).setProtectedHeader(header).sign(key);
 }
 
 const signers = new WeakMap<TestServer, Signer>();

@@ -3,6 +3,7 @@
  * credential, tenant, features, permission, throttle, sunset. The order is a promise: once a step refuses, nothing after
  * it is looked at. Everything here answers from memory when it can, so that an ordinary call waits for nothing.
  */
+import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Call, Route } from "./contract.ts";
 import { readCredential } from "./credential-header.ts";
@@ -64,7 +65,7 @@ export type Group = readonly Entry[];
 const safeToken = /^[A-Za-z0-9._-]{1,128}$/;
 const safeRequestId = /^[A-Za-z0-9._-]{1,64}$/;
 
-export function openVisit(request: FastifyRequest, address: string): Visit {
+export function openVisit(request: Pick<IncomingMessage, "headers">, address: string): Visit {
   const given = request.headers["x-request-id"];
   const correlation = request.headers["correlation-id"];
   return {
@@ -263,7 +264,8 @@ function pathOf(request: FastifyRequest): string {
   return path.slice(Math.max(0, path.indexOf("/", 1)));
 }
 
-function unauthorized(visit: Visit, reason: RefusalReason | null, hint?: string): Problem {
+/** The 401 of a credential that is missing (`reason` null) or was refused; the reason is kept for the activity log alone. */
+export function unauthorized(visit: Visit, reason: RefusalReason | null, hint?: string): Problem {
   visit.reason = reason;
   const challenge = reason === null ? 'Bearer realm="demarc"' : 'Bearer realm="demarc", error="invalid_token"';
   return refuse(unauthenticated, { headers: { "www-authenticate": challenge }, members: hint ? { hint } : {} });

@@ -8,6 +8,7 @@ import { query } from "./db.ts";
 import { dayOf, type Place, positionExpired, unknownPlace } from "./event-cursor.ts";
 import type { EventFilter } from "./event-filter.ts";
 import type { EventKind } from "./events.ts";
+import { timeOfId } from "./ids.ts";
 import type { Kernel } from "./kernel.ts";
 import { type Principal, reachOf } from "./principal.ts";
 import { refuse, unavailable } from "./problem.ts";
@@ -181,7 +182,11 @@ export async function findPlace(kernel: LogAccess, who: Principal, start: Start,
   const oldest = placeOfOldest(row);
   if ("from" in start) return start.from === "now" ? placeOfHead(row) : oldest;
   if ("eventId" in start) {
-    if (row.position === null) throw unknownPlace(parameter);
+    if (row.position === null) {
+      // Its id says when it was made: from before what is kept it is too old, whosever it was.
+      const isOld = row.oldest_position > 1 && timeOfId(start.eventId) < row.kept_from.getTime();
+      throw isOld ? expired(kernel, row, who) : unknownPlace(parameter);
+    }
     return { epoch: row.epoch, position: row.position, day: dayOf(row.at!) };
   }
   if (row.oldest_position > 1 && start.at < row.kept_from) throw expired(kernel, row, who);

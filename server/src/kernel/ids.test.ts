@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { idKind, isId, newId } from "./ids.ts";
+import { idKind, isId, newId, timeOfId } from "./ids.ts";
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -103,6 +103,7 @@ test("an id is a UUID of version 7 and variant 10 that carries its millisecond",
       const id = newId("wch", nowMs);
       assert.match(uuidOf(id), /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
       assert.equal(timeOf(id), nowMs);
+      assert.equal(timeOfId(id), nowMs);
     }),
   );
 });

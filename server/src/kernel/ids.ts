@@ -87,6 +87,13 @@ export function isId(prefix: string, value: string): boolean {
   );
 }
 
+/** When an id was made, in Unix milliseconds; `id` has the form of one. */
+export function timeOfId(id: string): number {
+  let ms = 0;
+  for (const letter of id.slice(-suffixLength, -suffixLength + 10)) ms = ms * 32 + alphabet.indexOf(letter);
+  return ms;
+}
+
 /** The prefix of a value that has the form of an id, registered or not; null for any other text. */
 export function idKind(value: string): string | null {
   const prefix = value.slice(0, -suffixLength - 1);

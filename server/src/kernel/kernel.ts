@@ -75,6 +75,8 @@ export type Settings = {
 export type StompSettings = {
   loginSeconds: number;
   preLoginBytes: number;
+  /** Octets that may wait for a client to read them. */
+  bufferBytes: number;
   /** Milliseconds: how often we can send, how often we want to hear. */
   heartBeat: readonly [number, number];
   maxDeliveries: number;

@@ -22,6 +22,7 @@ const descriptions = {
   "Preference-Applied": "Which preference was heeded (RFC 7240).",
   "Content-Disposition": "A name for the file.",
   "X-Accel-Buffering": "Tells proxies to pass on each event at once.",
+  "Sec-WebSocket-Protocol": "The best of the sub-protocols that were offered; absent where none was.",
   Location: "Address of the resource.",
   ETag: "Names this state of the resource.",
 } as const;
@@ -50,7 +51,7 @@ function namesOf({ route, status, mediaType, isDeprecated, isClosed }: HeaderUse
     [isDeprecated, "Deprecation", "Sunset", "Link"],
     [!isOpen && status !== 401, "RateLimit-Policy", "RateLimit"],
     [[202, 409, 429, 503].includes(status) || (isSuccess && heedsPrefer), "Retry-After"],
-    [(!isOpen || isClosed) && (status === 401 || status === 403), "WWW-Authenticate"],
+    [status === 401 || ((!isOpen || isClosed) && status === 403), "WWW-Authenticate"],
     [isSuccess && !isOpen, "Demarc-Warning"],
     [isSuccess && isWrite(route), "Demarc-Outcome"],
     [isSuccess && isWrite(route) && !isOpen, "Idempotency-Replayed"],
@@ -59,6 +60,7 @@ function namesOf({ route, status, mediaType, isDeprecated, isClosed }: HeaderUse
     [isSuccess && route.async && status !== 202, "Location", "ETag"],
     [mediaType === "text/csv" || mediaType === "application/x-ndjson", "Content-Disposition"],
     [mediaType === "text/event-stream", "X-Accel-Buffering"],
+    [status === 101, "Sec-WebSocket-Protocol"],
   ];
   return names.flatMap(([applies, ...list]) => (applies ? list : []));
 }

@@ -146,7 +146,9 @@ function operation(parts: Parts, route: Route): Json {
 function describe(route: Route, events: string[]): string {
   const needs =
     route.permission === "open"
-      ? "Needs no credential."
+      ? route.problems?.includes(problems.unauthenticated)
+        ? "Needs no credential, but one that is sent has to be good."
+        : "Needs no credential."
       : route.permission === "any"
         ? "Needs a valid credential and no permission."
         : `Needs the permission \`${route.permission}\`.`;
@@ -308,6 +310,7 @@ const isTagged = (schema: TSchema | null) =>
 
 const mediaType = (schema: TSchema) => (schema as { "x-media-type"?: string })["x-media-type"] ?? "application/json";
 const statusWords: Record<string, string> = {
+  101: "The connection speaks WebSocket from here on.",
   200: "Success.",
   201: "Created.",
   202: "Accepted; the work goes on.",

@@ -1,5 +1,8 @@
 /** What the activity log keeps of a call (access, section 8). */
+import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { ActivityEntry } from "./activity.ts";
+import type { Visit } from "./door.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Fastify calls `onResponse` for a reply that was written; a caller that hangs up before is in the activity log too. */
@@ -14,11 +17,23 @@ export function recordIfUnheard(kernel: Kernel, request: FastifyRequest, reply: 
 }
 
 export function recordVisit(kernel: Kernel, request: FastifyRequest, reply: FastifyReply): void {
-  const visit = request.visit;
-  if (!visit) return;
+  if (!request.visit) return;
+  recordCall(kernel, request.visit, request.raw, {
+    route: request.routeOptions.url ?? null,
+    target: targets(request.params as Record<string, string> | undefined),
+    status: reply.statusCode,
+    bytesOut: Number(reply.getHeader("content-length") ?? 0),
+  });
+}
+
+/** Writes down a call, or a handshake, that has been answered. `route` where the visit met no entry of the route table. */
+export function recordCall(
+  kernel: Kernel,
+  visit: Visit,
+  request: IncomingMessage,
+  answer: Pick<ActivityEntry, "route" | "target" | "status" | "bytesOut">,
+): void {
   const { who, entry } = visit;
-  const durationMs = Math.round((performance.now() - visit.startedAtMs) * 1000) / 1000;
-  const bytesOut = Number(reply.getHeader("content-length") ?? 0);
   const tenantId = who?.tenant.id ?? visit.ownerTenantId ?? "";
   kernel.activity.record({
     at: kernel.now(),
@@ -30,17 +45,17 @@ export function recordVisit(kernel: Kernel, request: FastifyRequest, reply: Fast
     service: entry?.service ?? null,
     version: visit.version?.label ?? null,
     operationId: entry?.route.id ?? null,
-    method: request.method,
-    route: entry?.template ?? request.routeOptions.url ?? null,
-    target: targets(request.params as Record<string, string> | undefined),
-    status: reply.statusCode,
+    method: request.method ?? "",
+    route: entry?.template ?? answer.route,
+    target: answer.target,
+    status: answer.status,
     code: visit.code,
     reason: visit.reason,
-    durationMs,
+    durationMs: Math.round((performance.now() - visit.startedAtMs) * 1000) / 1000,
     address: visit.address,
     userAgent: request.headers["user-agent"]?.slice(0, 200) ?? null,
     bytesIn: visit.bytesIn,
-    bytesOut,
+    bytesOut: answer.bytesOut,
   });
 }
 

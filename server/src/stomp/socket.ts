@@ -3,7 +3,7 @@
  * on to whoever serves them. Whatever is written in one turn of the event loop leaves in one system call.
  */
 import type { Socket } from "node:net";
-import type { WebSocket } from "ws";
+import { WebSocket } from "ws";
 import type { Input, Settings, Wish } from "./contract.ts";
 import { refuse } from "./faults.ts";
 import { type Beat, FrameReader, isText, type OutFrame, writeFrame } from "./frame.ts";
@@ -55,10 +55,20 @@ export type Connection = {
 type Parts = {
   settings: Settings;
   preLoginBytes: number;
+  /** Octets that may wait for the client to read them; above it, its frames are taken later. */
+  bufferBytes: number;
   serve(connection: Connection): Server;
   /** An error that nobody expected. */
   failed(error: unknown): void;
 };
+
+/** ws closes by itself, with 1009 and no reason, when a message is too long: the client is told why before. */
+export class ClientSocket extends WebSocket {
+  override close(code?: number, reason?: string | Buffer): void {
+    if (code === 1009 && reason === undefined) this.emit("long");
+    super.close(code, reason);
+  }
+}
 
 export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Connection {
   const line: Line = {
@@ -74,7 +84,8 @@ export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Con
   ws.on("message", (data: Buffer, isBinary: boolean) => receive(data, !isBinary));
   ws.on("pong", answered);
   ws.on("close", gone);
-  // What breaks the socket closes it too; a message that is too long is closed with 1009 by ws itself.
+  ws.on("long", () => connection.give({ kind: "end", refusal: refuse("limit_exceeded", "A message is too long.") }));
+  // What breaks the socket closes it too.
   ws.on("error", () => {});
   return connection;
 }
@@ -154,6 +165,7 @@ function open(line: Line, parts: Parts) {
       waiting -= bytes.length;
       leftAt = nowMs();
       if (forRoom.length > 0) makeRoom();
+      if (isPaused) readOn();
     });
   }
 
@@ -185,7 +197,7 @@ function open(line: Line, parts: Parts) {
     if (isDraining) return;
     isDraining = true;
     try {
-      while (takesFrame(state, nowMs())) {
+      while (takesFrame(state, nowMs()) && waiting < parts.bufferBytes) {
         const item = reader.next();
         if (item === null) break;
         take(step(state, item, nowMs()));
@@ -193,7 +205,7 @@ function open(line: Line, parts: Parts) {
     } finally {
       isDraining = false;
     }
-    const isFull = reader.heldBytes > heldBytes;
+    const isFull = reader.heldBytes > heldBytes || (waiting >= parts.bufferBytes && state.phase !== "ended");
     if (isFull === isPaused || isClosed) return;
     isPaused = isFull;
     if (isFull) line.pause();
@@ -225,6 +237,11 @@ function open(line: Line, parts: Parts) {
     }
     heardAt = nowMs();
     reader.push(bytes);
+    readOn();
+  }
+
+  /** Takes what the client has sent, as far as it may be taken now. */
+  function readOn(): void {
     try {
       drain();
     } catch (error) {

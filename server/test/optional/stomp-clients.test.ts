@@ -19,6 +19,7 @@ const server = await startServer({
     stomp: {
       loginSeconds: 10,
       preLoginBytes: 16_384,
+      bufferBytes: 1_048_576,
       heartBeat: [10_000, 10_000],
       maxDeliveries: 10,
       origins: [],

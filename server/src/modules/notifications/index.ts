@@ -10,10 +10,11 @@ import { eventCatalogueRoutes } from "./event-catalogue/routes.ts";
 import { eventLogRoutes } from "./event-log/routes.ts";
 import { operationRoutes } from "./operation/routes.ts";
 import { mountStomp } from "./stomp/index.ts";
-import { durableExpired, durableWarned, stompJobs } from "./stomp/jobs.ts";
-import { durableDeleted } from "./stomp-durable/operations.ts";
+import { stompJobs } from "./stomp/jobs.ts";
+import { connectStomp } from "./stomp/routes.ts";
+import { durableEvents } from "./stomp-durable/events.ts";
 import { stompDurableRoutes } from "./stomp-durable/routes.ts";
-import { queueCreated, queueDeleted, queueUpdated } from "./stomp-queue/operations.ts";
+import { queueEvents } from "./stomp-queue/events.ts";
 import { stompQueueRoutes } from "./stomp-queue/routes.ts";
 import { stompSessionRoutes } from "./stomp-session/routes.ts";
 import { versionEvents } from "./version/events.ts";
@@ -39,6 +40,7 @@ export const notifications: Module = {
     ...webhookDeliveryRoutes,
     ...documentRoutes,
     ...versionRoutes,
+    connectStomp,
     ...stompSessionRoutes,
     ...stompDurableRoutes,
     ...stompQueueRoutes,
@@ -52,12 +54,8 @@ export const notifications: Module = {
     ...webhookEvents,
     ...deliveryEvents,
     ...versionEvents,
-    durableDeleted,
-    durableWarned,
-    durableExpired,
-    queueCreated,
-    queueUpdated,
-    queueDeleted,
+    ...durableEvents,
+    ...queueEvents,
   ],
   operations: [webhookReplay],
   jobs: [...webhookJobs, ...versionJobs, ...stompJobs],

@@ -2,19 +2,13 @@ import { type RawBuilder, sql } from "kysely";
 import type { Static } from "typebox";
 import type { Context } from "#kernel/contract";
 import { query, tables } from "#kernel/db";
-import { event } from "#kernel/events";
 import { readPage } from "#kernel/page";
 import { invalid, notFound, problem, refuse } from "#kernel/problem";
 import { inReach } from "#kernel/wall";
-import { StompDurable } from "./schema.ts";
+import { durableDeleted, durableExpired, durableUnparked, durableWarned } from "./events.ts";
+import type { StompDurable } from "./schema.ts";
 
 export const durableInUse = problem("durable_in_use", 409, "A session has this durable subscription.");
-export const durableDeleted = event("notifications", "durable.deleted", {
-  permission: "notification.manage",
-  summary: "A durable subscription was removed.",
-  resource: StompDurable,
-});
-
 type Row = {
   tenant_id: string;
   id: string;
@@ -108,9 +102,38 @@ async function findFree(ctx: Context, id: string): Promise<Full> {
 export async function deleteDurable(ctx: Context, id: string): Promise<void> {
   const row = await findFree(ctx, id);
   await ctx.db.run(rows.deleteFrom("notifications.durable").where("id", "=", id));
-  const place = { tenantId: row.tenant_id, subject: id, path: `/stomp-durable/${id}` };
-  ctx.emit(durableDeleted, { ...place, resource: null, previous: durableOf(row), changed: [] });
+  ctx.emit(durableDeleted, { ...placeOf(row), resource: null, previous: durableOf(row), changed: [] });
   record(ctx, row, "deleted");
+}
+
+const placeOf = ({ tenant_id: tenantId, id, principal_id: ownerId }: Row) => ({
+  tenantId,
+  subject: id,
+  path: `/stomp-durable/${id}`,
+  ownerId,
+});
+
+/** One that nobody uses: its principal is told that it will go. */
+export async function warnOfExpiry(ctx: Context, id: string): Promise<void> {
+  const row = await findUnused(ctx, id);
+  if (!row) return;
+  await ctx.db.run(query(sql`update notifications.durable set warned_at = ${ctx.now} where id = ${id}`));
+  ctx.emit(durableWarned, { ...placeOf(row), resource: durableOf(row), previous: null, changed: [] });
+}
+
+/** Removes one that nobody uses. */
+export async function expireDurable(ctx: Context, id: string): Promise<void> {
+  const row = await findUnused(ctx, id);
+  if (!row) return;
+  await ctx.db.run(rows.deleteFrom("notifications.durable").where("id", "=", id));
+  ctx.emit(durableExpired, { ...placeOf(row), resource: null, previous: durableOf(row), changed: [] });
+  record(ctx, row, "expired");
+}
+
+/** Undefined when it has been taken up again, or removed. */
+async function findUnused(ctx: Context, id: string): Promise<Full | undefined> {
+  const from = visible(ctx).where("d.id", "=", id).where("d.session_id", "is", null);
+  return (await ctx.db.first(from.forUpdate("d"))) as Full | undefined;
 }
 
 function record(ctx: Context, row: Row, action: string): void {
@@ -179,6 +202,8 @@ export async function unparkDurable(ctx: Context, id: string, chosen: Chosen): P
       sql`update notifications.durable set position = ${position}, settled_above = ${settledAbove}::bigint[] where id = ${id}`,
     ),
   );
+  const after = await find(ctx, id);
+  ctx.emit(durableUnparked, { ...placeOf(row), resource: durableOf(after), previous: null, changed: [] });
   record(ctx, row, "unparked");
   return { count: taken.length };
 }

@@ -1,9 +1,9 @@
 import { Reply, route } from "#kernel/contract";
 import { listOf, listQuery } from "#kernel/page";
 import { ParkedEvent, Unpark, Unparked } from "../stomp/parked-schema.ts";
+import { durableDeleted, durableUnparked } from "./events.ts";
 import {
   deleteDurable,
-  durableDeleted,
   durableInUse,
   getDurable,
   listDurableParked,
@@ -70,7 +70,7 @@ export const stompDurableRoutes = [
     summary: "Have parked events delivered again",
     description: "Not while a session has it. They come first when it is used again.",
     permission: "any",
-    emits: { none: "The events themselves are delivered again." },
+    emits: [durableUnparked],
     body: Unpark,
     replies: { 200: Unparked },
     problems: [durableInUse],

@@ -5,7 +5,6 @@ import { type Context, Reply } from "#kernel/contract";
 import { query, tables, violates } from "#kernel/db";
 import { knownTypes, typesOf } from "#kernel/event-filter";
 import { findPlace } from "#kernel/event-reader";
-import { event } from "#kernel/events";
 import { isId, newId } from "#kernel/ids";
 import { requireMatch } from "#kernel/match";
 import { readPage } from "#kernel/page";
@@ -16,13 +15,10 @@ import { faultsOf } from "#kernel/validate";
 import { inReach } from "#kernel/wall";
 import { tellProcesses } from "../stomp/channel.ts";
 import { type Chosen, positionsOf, readParked } from "../stomp-durable/operations.ts";
+import { queueCreated, queueDeleted, queueParked, queueUnparked, queueUpdated } from "./events.ts";
 import { type NewStompQueue, StompQueue, type StompQueueChange } from "./schema.ts";
 
 export const queueNameTaken = problem("queue_name_taken", 409, "A queue of this name exists in the tenant.");
-const about = { permission: "notification.manage", resource: StompQueue } as const;
-export const queueCreated = event("notifications", "queue.created", { ...about, summary: "A queue was made." });
-export const queueUpdated = event("notifications", "queue.updated", { ...about, summary: "A queue was changed." });
-export const queueDeleted = event("notifications", "queue.deleted", { ...about, summary: "A queue was removed." });
 
 type Row = {
   tenant_id: string;
@@ -39,6 +35,13 @@ type Queue = Static<typeof StompQueue>;
 const rows = tables<{ "notifications.queue": Row }>();
 const recorded = ["name", "types", "includeBelow"];
 
+/** What lies in the log beyond the place up to which consumers have looked: as ready as the items are. */
+const ahead = sql`(select count(*)::int from (select from kernel.event e
+  where e.position > q.position and (e.tenant_id = q.tenant_id or (q.include_below and e.tenant_id in
+      (select tenant_id from access.tenant_ancestor where ancestor_id = q.tenant_id)))
+    and exists (select from unnest(q.types) as p where e.type = p or (right(p, 1) = '*' and starts_with(e.type, left(p, -1))))
+  limit 100000) as waiting)`;
+
 function visible({ who }: Context, permission: Permission) {
   const count = (state: string) =>
     sql<number>`(select count(*)::int from notifications.queue_item i where i.queue_id = q.id and i.state = ${state})`;
@@ -46,7 +49,11 @@ function visible({ who }: Context, permission: Permission) {
     .selectFrom("notifications.queue as q")
     .where(inReach(who, permission, sql.ref("q.tenant_id")))
     .selectAll("q")
-    .select([count("ready").as("ready"), count("taken").as("taken"), count("parked").as("parked")]);
+    .select([
+      sql<number>`(${count("ready")} + ${ahead})`.as("ready"),
+      count("taken").as("taken"),
+      count("parked").as("parked"),
+    ]);
 }
 
 function queueOf(row: Full): Queue {
@@ -190,6 +197,12 @@ export async function listQueueParked(ctx: Context, id: string, input: Page) {
   return readParked(ctx, input, sql`notifications.queue_item p where p.queue_id = ${id} and p.state = 'parked'`);
 }
 
+/** Tells that a consumer's refusal has parked something; its reader need not hold more than a consumer does. */
+export async function tellParked(ctx: Context, id: string): Promise<void> {
+  const row = await find(ctx, id, "notification.subscribe");
+  ctx.emit(queueParked, { ...placeOf(row), resource: queueOf(row), previous: null, changed: [] });
+}
+
 export async function unparkQueue(ctx: Context, id: string, chosen: Chosen): Promise<{ count: number }> {
   const row = await find(ctx, id, "notification.manage", true);
   const count = await ctx.db.run(
@@ -198,6 +211,8 @@ export async function unparkQueue(ctx: Context, id: string, chosen: Chosen): Pro
   );
   if (count > 0) {
     await tellProcesses(ctx.db, { kind: "ready", queueId: id });
+    const after = await find(ctx, id, "notification.manage");
+    ctx.emit(queueUnparked, { ...placeOf(row), resource: queueOf(after), previous: null, changed: [] });
     record(ctx, row, "unparked", []);
   }
   return { count };

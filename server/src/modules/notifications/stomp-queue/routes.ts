@@ -2,16 +2,14 @@ import { Reply, route } from "#kernel/contract";
 import { cursorUnknown, positionExpired } from "#kernel/event-cursor";
 import { listOf, listQuery } from "#kernel/page";
 import { ParkedEvent, Unpark, Unparked } from "../stomp/parked-schema.ts";
+import { queueCreated, queueDeleted, queueUnparked, queueUpdated } from "./events.ts";
 import {
   createQueue,
   deleteQueue,
   getQueue,
   listQueueParked,
   listQueues,
-  queueCreated,
-  queueDeleted,
   queueNameTaken,
-  queueUpdated,
   unparkQueue,
   updateQueue,
 } from "./operations.ts";
@@ -108,7 +106,7 @@ export const stompQueueRoutes = [
     id: "unparkQueue",
     summary: "Have parked events delivered again",
     permission: "notification.manage",
-    emits: { none: "The events themselves are delivered again." },
+    emits: [queueUnparked],
     body: Unpark,
     replies: { 200: Unparked },
     run: (ctx, { params, body }) => unparkQueue(ctx, params.id, body),

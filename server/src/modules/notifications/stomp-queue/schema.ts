@@ -15,7 +15,9 @@ export const StompQueue = object(
     name,
     types,
     includeBelow,
-    readyCount: Type.Integer({ description: "Events that wait for a consumer, of those taken from the log so far." }),
+    readyCount: Type.Integer({
+      description: "Events that wait for a consumer; of those that no consumer has come to yet, 100,000 are counted.",
+    }),
     takenCount: Type.Integer({ description: "Events that are with a consumer." }),
     parkedCount: Type.Integer({ description: "Events that were refused too often." }),
     createdAt: instant,

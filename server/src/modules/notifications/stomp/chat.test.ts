@@ -19,6 +19,7 @@ const tcpPort = await freePort();
 const stomp = {
   loginSeconds: 10,
   preLoginBytes: 16_384,
+  bufferBytes: 1_048_576,
   heartBeat: [10_000, 10_000] as const,
   maxDeliveries: 10,
   origins: [],
@@ -31,7 +32,7 @@ const { url } = server;
 const tenant = await server.tenant(server.rootId, "customer", "Ours");
 const key = await server.key(tenant, ["notification.subscribe", "notification.manage"]);
 
-test("ST-11. a transaction is sent whole or not at all, and a body of any octets comes back equal", async () => {
+test("ST-11. a transaction is sent whole and in order or not at all, and a body of any octets comes back equal", async () => {
   const hearer = await connectClient(url, key);
   await subscribe(hearer, "a", "/topic/room");
   const sender = await connectClient(url, key);
@@ -49,14 +50,21 @@ test("ST-11. a transaction is sent whole or not at all, and a body of any octets
   sender.send(
     Buffer.concat([Buffer.from("SEND\ndestination:/topic/room\ncontent-length:256\n\n"), octets, Buffer.from("\0")]),
   );
-  await eventually(() => hearer.messages().length === 4);
+  send("a\0b\0c", "content-length:5\n");
+  await eventually(() => hearer.messages().length === 5);
+  // Lost with its transaction open.
   sender.cut();
+  const other = await connectClient(url, key);
+  other.send("SEND\ndestination:/topic/room\n\nlast\0");
+  await eventually(() => hearer.messages().length === 6);
+  other.cut();
   const bodies = hearer.messages().map(({ body }) => body);
   assert.deepEqual(bodies.slice(0, 3).map(String), ["one", "two", "three"]);
   assert.ok(octets.equals(bodies[3]!));
+  assert.deepEqual(bodies.slice(4).map(String), ["a\0b\0c", "last"]);
   assert.deepEqual(
     hearer.messages().map(({ isBinary }) => isBinary),
-    [false, false, false, true],
+    [false, false, false, true, false, false],
   );
   hearer.cut();
 });

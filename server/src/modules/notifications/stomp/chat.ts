@@ -15,7 +15,9 @@ import type { Feed } from "./tail.ts";
 const mostMessages = 10_000;
 const mostBytes = 16 * 1_048_576;
 
-type Listener = { key: number; connection: Connection; ack: AckMode };
+type Joining = { key: number; connection: Connection; ack: AckMode };
+/** `turn`: what is on its way to it, one message after another. */
+type Listener = Joining & { turn: Promise<void> };
 type Waiting = { delivery: Delivery; bytes: number; refusedBy: Listener | null };
 type Consumer = Listener & { wanted: number; taken: Map<number, Waiting> };
 type Queue = { ready: Waiting[]; bytes: number; consumers: Consumer[] };
@@ -23,7 +25,7 @@ type Settle = Extract<Effect, { kind: "settle" }>;
 type Publish = Extract<Effect, { kind: "publish" }>;
 
 export type ChatSpace = {
-  join(destination: Destination, listener: Listener): Feed;
+  join(destination: Destination, joining: Joining): Feed;
   publish(message: Publish): void;
   settle(effect: Settle, connection: Connection): void;
 };
@@ -61,9 +63,15 @@ function createSpace(): ChatSpace {
     return queue;
   }
 
-  function give({ connection, key }: Listener, delivery: Delivery): void {
-    // Never from within the turn of the session that sends: its own frame is to take effect first.
-    queueMicrotask(() => connection.give({ kind: "events", subscription: key, batch: [delivery] }));
+  /** Never from within the turn of the session that sends: its own frame is to take effect first. */
+  function give(listener: Listener, delivery: Delivery): void {
+    listener.turn = listener.turn.then(() => handOver(listener, delivery));
+  }
+
+  /** As the listener reads. */
+  async function handOver({ connection, key }: Listener, delivery: Delivery): Promise<void> {
+    while (!connection.hasRoom()) await connection.room();
+    connection.give({ kind: "events", subscription: key, batch: [delivery] });
   }
 
   /** Hands out what is ready, each to the next consumer with room; what one refused goes to others first. */
@@ -97,7 +105,8 @@ function createSpace(): ChatSpace {
   }
 
   return {
-    join(destination, listener) {
+    join(destination, joining) {
+      const listener: Listener = { ...joining, turn: Promise.resolve() };
       if (destination.kind === "queue") {
         const queue = queueOf(destination.name);
         const consumer: Consumer = { ...listener, wanted: 0, taken: new Map() };

@@ -1,6 +1,6 @@
 /** What is stored of durables (notifications, part B). */
 import { sql } from "kysely";
-import { type Database, query, type Transaction } from "#kernel/db";
+import { type Database, type Db, query, type Transaction } from "#kernel/db";
 import type { Place } from "#kernel/event-cursor";
 import { newId } from "#kernel/ids";
 import type { Principal } from "#kernel/principal";
@@ -100,7 +100,7 @@ function withoutLabel(destination: string): string {
 
 /** Stores where a durable stands. Throws `taken_over` when another session holds it. */
 export async function storeProgress(
-  tx: Transaction,
+  tx: Db,
   tenantId: string,
   durableId: string,
   sessionId: string,

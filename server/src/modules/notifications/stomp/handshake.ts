@@ -1,14 +1,15 @@
 /** The WebSocket handshake (RFC 6455, section 4.2): what is refused before there is a session, as a problem over HTTP. */
-import type { IncomingMessage } from "node:http";
+import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { clientAddress, countingKey } from "#kernel/address";
+import { countingKey } from "#kernel/address";
 import { problemBody } from "#kernel/answer";
 import { readCredential } from "#kernel/credential-header";
-import { newId } from "#kernel/ids";
+import { unauthorized, type Visit } from "#kernel/door";
 import type { Kernel } from "#kernel/kernel";
 import {
   badRequest,
   credentialThrottled,
+  invalid,
   type Problem,
   problem,
   quotaExceeded,
@@ -19,12 +20,13 @@ import {
   versionRetired,
   versionUnknown,
 } from "#kernel/problem";
-import { statusAt } from "#kernel/versions";
+import { readQuery } from "#kernel/validate";
+import { statusAt, type Version } from "#kernel/versions";
 import type { Handshake } from "./session.ts";
 import { standingOf } from "./standing.ts";
 
 export const upgradeRequired = problem("upgrade_required", 426, "This address speaks WebSocket.");
-const originRefused = problem("origin_refused", 403, "Pages of this origin may not open a session.");
+export const originRefused = problem("origin_refused", 403, "Pages of this origin may not open a session.");
 
 const protocols = ["v12.stomp", "v11.stomp", "v10.stomp"];
 const credentialNames = new Set([
@@ -38,7 +40,6 @@ const credentialNames = new Set([
   "passcode",
   "authorization",
 ]);
-const safeRequestId = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** The best of our sub-protocols among those offered; false: none, and the handshake goes on without. */
 export function chooseProtocol(offered: Set<string>): string | false {
@@ -47,54 +48,79 @@ export function chooseProtocol(offered: Set<string>): string | false {
 
 export type Bars = { secondsLeft(address: string): number };
 
-/** Judges a handshake: gives what the session needs to know of it, or throws a Problem. */
+/**
+ * Judges a handshake in the order of the front door: gives what the session needs to know of it, or throws a Problem.
+ * What is found out on the way is noted in `visit`.
+ */
 export async function judgeHandshake(
   kernel: Kernel,
   request: IncomingMessage,
   label: string,
   bars: Bars,
+  visit: Visit,
 ): Promise<Handshake> {
-  const url = request.url ?? "";
-  const address = clientAddress(request, kernel.settings.trustedProxies);
-  const version = servedVersion(kernel, label);
-  if (hasCredentialInQuery(url)) throw unauthorized({ hint: "query_string" });
+  const { requestId, address } = visit;
+  const search = (request.url ?? "").split("?", 2)[1] ?? "";
+  visit.label = label;
+  const version = resolveVersion(kernel, label);
+  visit.version = version;
+  if (holdsCredential(search)) throw unauthorized(visit, "malformed", "query_string");
   checkOrigin(kernel, request);
-  const offered = offeredProtocols(request);
-  if (offered.length > 0 && !offered.some((one) => protocols.includes(one)))
-    throw refuse(badRequest, { detail: `None of the sub-protocols offered is known: ${protocols.join(", ")}.` });
   if (kernel.events.closing.aborted) throw refuse(unavailable, { headers: { "retry-after": "1" } });
   const barred = bars.secondsLeft(countingKey(address));
   if (barred > 0) throw refuse(credentialThrottled, { headers: { "retry-after": String(barred) } });
-  const credential = await checkedCredential(kernel, request, address, label);
-  const given = request.headers["x-request-id"];
+  const credential = await checkedCredential(kernel, request, label, visit);
+  checkServed(kernel, label, version);
+  refuseParameters(search);
+  checkProtocols(request);
   return {
-    requestId: typeof given === "string" && safeRequestId.test(given) ? given : newId("rid"),
+    requestId,
     address,
     label,
     version,
     userAgent: request.headers["user-agent"]?.slice(0, 200) ?? null,
     credential,
-    isCharged: credential !== null,
+    isCharged: visit.charge !== null,
   };
 }
 
-/** The version behind a label, while it is served. */
-export function servedVersion(kernel: Kernel, label: string) {
-  const { versions } = kernel;
-  const resolved = versions.resolve(label);
-  if (!resolved) throw refuse(versionUnknown, { members: { versions: versions.labels(false, kernel.now()) } });
-  const { version } = resolved;
-  if (statusAt(version, kernel.now()) === "retired")
-    throw refuse(versionRetired, {
-      detail: `The version ${label} is no longer served; ${versions.newest.label} is its successor.`,
-    });
-  return version;
+/** The version behind a label. */
+function resolveVersion(kernel: Kernel, label: string): Version {
+  const resolved = kernel.versions.resolve(label);
+  if (!resolved) throw unknownLabel(kernel);
+  return resolved.version;
 }
 
-function hasCredentialInQuery(url: string): boolean {
-  const mark = url.indexOf("?");
-  if (mark < 0) return false;
-  return [...new URLSearchParams(url.slice(mark + 1)).keys()].some((name) => credentialNames.has(name.toLowerCase()));
+function unknownLabel({ versions, now }: Kernel): Problem {
+  return refuse(versionUnknown, { members: { versions: versions.labels(false, now()) } });
+}
+
+function checkServed({ versions, now }: Kernel, label: string, version: Version): void {
+  if (statusAt(version, now()) !== "retired") return;
+  throw refuse(versionRetired, {
+    detail: `The version ${label} is no longer served; ${versions.newest.label} is its successor.`,
+  });
+}
+
+/** What is no upgrade at all: says so, after what is wrong with its address. */
+export function refusePlainCall(search: string): never {
+  if (holdsCredential(search))
+    throw refuse(unauthenticated, {
+      headers: { "www-authenticate": 'Bearer realm="demarc", error="invalid_token"' },
+      members: { hint: "query_string" },
+    });
+  refuseParameters(search);
+  throw refuse(upgradeRequired, { headers: { upgrade: "websocket", connection: "upgrade" } });
+}
+
+/** A credential in the address is refused, whatever else is sent. */
+function holdsCredential(search: string): boolean {
+  return [...new URLSearchParams(search).keys()].some((name) => credentialNames.has(name.toLowerCase()));
+}
+
+function refuseParameters(search: string): void {
+  const { faults } = readQuery(undefined, search);
+  if (faults.length > 0) throw invalid(faults);
 }
 
 function checkOrigin(kernel: Kernel, { headers }: IncomingMessage): void {
@@ -105,64 +131,77 @@ function checkOrigin(kernel: Kernel, { headers }: IncomingMessage): void {
   throw refuse(originRefused, { detail: "Add the origin to DEMARC_STOMP_ORIGINS, if the page is yours." });
 }
 
-function offeredProtocols({ headers }: IncomingMessage): string[] {
-  const text = headers["sec-websocket-protocol"];
-  return text === undefined ? [] : text.split(",").map((one) => one.trim());
+function checkProtocols({ headers }: IncomingMessage): void {
+  const offered = headers["sec-websocket-protocol"]?.split(",").map((one) => one.trim()) ?? [];
+  if (offered.length > 0 && !offered.some((one) => protocols.includes(one)))
+    throw refuse(badRequest, { detail: `None of the sub-protocols offered is known: ${protocols.join(", ")}.` });
 }
 
 /** A credential of the handshake's own headers is judged, and charged, here; CONNECT may do without one then. */
 async function checkedCredential(
   kernel: Kernel,
   request: IncomingMessage,
-  address: string,
   label: string,
+  visit: Visit,
 ): Promise<string | null> {
+  const { address } = visit;
   const presented = readCredential(request.rawHeaders, "");
   if ("refusal" in presented) {
-    if (presented.refusal === "malformed") throw unauthorized(presented.hint ? { hint: presented.hint } : {});
+    if (presented.refusal === "malformed") throw unauthorized(visit, "malformed", presented.hint);
     const wait = await kernel.throttle.chargeAddress(address);
     if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
     return null;
   }
-  const standing = await standingOf(kernel, { credential: presented.credential, address, label });
+  const { credential } = presented;
+  const standing = await standingOf(kernel, { credential, address, label });
   if (!standing.ok) {
+    visit.ownerTenantId = standing.tenantId;
     if (standing.retryAfterSeconds !== undefined)
       throw refuse(credentialThrottled, { headers: { "retry-after": String(standing.retryAfterSeconds) } });
-    // What a good credential lacks is told by CONNECT's ERROR, in its words.
-    if (standing.code === "authentication_failed") throw unauthorized({});
-    return presented.credential;
+    if (standing.code === "authentication_failed") throw unauthorized(visit, standing.reason);
+    if (standing.code === "version_unknown") throw unknownLabel(kernel);
+    // What else a good credential lacks is told by CONNECT's ERROR, in its words.
+    return credential;
   }
-  const charge = await kernel.throttle.charge(standing.who, "api", undefined);
+  const { who } = standing;
+  visit.who = who;
+  const charge = await kernel.throttle.charge(who, "api", undefined);
   if (!charge.admitted)
     throw refuse(charge.violated.includes("day") ? quotaExceeded : rateLimited, {
       headers: { "retry-after": String(charge.retryAfterSeconds) },
     });
-  return presented.credential;
+  visit.charge = charge;
+  return credential;
 }
 
-function unauthorized(members: Record<string, unknown>): Problem {
-  return refuse(unauthenticated, { headers: { "www-authenticate": 'Bearer realm="demarc"' }, members });
+/** What every reply to a handshake carries, the refusals too. */
+export function handshakeHeaders(kernel: Kernel, { requestId, correlationId, version }: Visit): Record<string, string> {
+  return {
+    "x-request-id": requestId,
+    ...(correlationId === null ? {} : { "correlation-id": correlationId }),
+    ...(version === null ? {} : { "api-version": version.label, ...kernel.versions.headers(version, "/stomp") }),
+  };
 }
 
-/** Answers a handshake with a problem, on the bare socket, and closes it. `about`: the headers that every reply has. */
+/** Answers a handshake with a problem, on the bare socket, and closes it. */
 export function refuseHandshake(
   socket: Socket,
-  request: IncomingMessage,
+  { url = "" }: IncomingMessage,
   error: Problem,
-  about: Record<string, string> & { "x-request-id": string },
+  requestId: string,
+  always: Record<string, string>,
 ): void {
-  const path = (request.url ?? "").split("?", 1)[0]!;
-  const body = JSON.stringify(problemBody(error, about["x-request-id"], path));
+  const body = JSON.stringify(problemBody(error, requestId, url.split("?", 1)[0]!));
   const headers: Record<string, string> = {
+    ...always,
     ...error.refusal.headers,
     "content-type": "application/problem+json",
     "content-length": String(Buffer.byteLength(body)),
-    ...about,
     "cache-control": "no-store",
     connection: "close",
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  const { status, title } = error.kind;
+  const { status } = error.kind;
   socket.on("error", () => socket.destroy());
-  socket.end(`HTTP/1.1 ${status} ${title.replaceAll(/[^ -~]/g, "")}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
 }

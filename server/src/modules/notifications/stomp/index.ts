@@ -1,26 +1,29 @@
 /** STOMP over WebSocket (notifications, part B): the address, and what all sessions of a process share. */
 import type { IncomingMessage } from "node:http";
 import { createServer, type Socket } from "node:net";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { LRUCache } from "lru-cache";
 import { WebSocketServer } from "ws";
-import { countingKey } from "#kernel/address";
+import { clientAddress, countingKey } from "#kernel/address";
 import { unexpected } from "#kernel/answer";
+import { openVisit } from "#kernel/door";
 import { newId } from "#kernel/ids";
 import type { Kernel } from "#kernel/kernel";
-import { Problem, refuse, versionUnknown } from "#kernel/problem";
+import { badRequest, Problem, refuse, versionUnknown } from "#kernel/problem";
+import { recordCall } from "#kernel/visit-line";
 import type { Settings } from "../../../stomp/contract.ts";
 import { compileChatPatterns } from "../../../stomp/destination.ts";
 import { maxBodyBytes } from "../../../stomp/frame.ts";
-import { type Connection, serveTcp, serveWebSocket } from "../../../stomp/socket.ts";
+import { ClientSocket, type Connection, serveTcp, serveWebSocket } from "../../../stomp/socket.ts";
 import { hearProcesses } from "./channel.ts";
 import { createChat } from "./chat.ts";
-import { chooseProtocol, judgeHandshake, refuseHandshake, servedVersion, upgradeRequired } from "./handshake.ts";
+import { chooseProtocol, handshakeHeaders, judgeHandshake, refuseHandshake, refusePlainCall } from "./handshake.ts";
 import { createQueues } from "./queue.ts";
 import { lookRound } from "./registry.ts";
 import { createRender } from "./render.ts";
+import { connectStomp } from "./routes.ts";
 import { type Handshake, type Member, type Shared, serveSession } from "./session.ts";
-import { standingOf } from "./standing.ts";
+import { endOf, standingOf } from "./standing.ts";
 import { createTogether } from "./tail.ts";
 
 const maxMessageBytes = maxBodyBytes + 64 * 1024;
@@ -43,6 +46,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     queues,
     chat: stomp.chat && createChat(stomp.chat),
     members,
+    entering: new Set(),
     barAddress: (address, seconds) => void bars.set(countingKey(address), kernel.now().getTime() + seconds * 1_000),
   };
   const secondsLeft = (address: string) => Math.ceil(((bars.get(address) ?? 0) - kernel.now().getTime()) / 1_000);
@@ -60,6 +64,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     return {
       settings,
       preLoginBytes: stomp.preLoginBytes,
+      bufferBytes: stomp.bufferBytes,
       failed: (error: unknown) =>
         kernel.log.error({ err: error, requestId: handshake.requestId }, "a STOMP session failed"),
       serve(connection: Connection) {
@@ -78,6 +83,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
 
   const sockets = new WebSocketServer({
     noServer: true,
+    WebSocket: ClientSocket,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
     handleProtocols: chooseProtocol,
@@ -90,56 +96,39 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
   };
 
   async function upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const startedMs = performance.now();
     socket.on("error", () => socket.destroy());
+    const visit = openVisit(request, clientAddress(request, kernel.settings.trustedProxies));
+    visit.entry = { route: connectStomp, service: "notifications", template: `/{label}${connectStomp.path}` };
+    const answered = (status: number) =>
+      recordCall(kernel, visit, request, { route: null, target: {}, status, bytesOut: 0 });
+    const refuseIt = (problem: Problem) => {
+      visit.code = problem.kind.code;
+      answered(problem.kind.status);
+      // An unknown label tells nothing, not even which version a beta stands for.
+      if (problem.kind === versionUnknown) visit.version = null;
+      refuseHandshake(socket, request, problem, visit.requestId, handshakeHeaders(kernel, visit));
+    };
     let handshake: Handshake;
     try {
-      handshake = await judgeHandshake(kernel, request, labelOf(request)!, { secondsLeft });
+      handshake = await judgeHandshake(kernel, request, labelOf(request)!, { secondsLeft }, visit);
     } catch (error) {
       if (!(error instanceof Problem)) kernel.log.error({ err: error }, "unexpected error");
-      const problem = error instanceof Problem ? error : unexpected();
-      const requestId = newId("rid");
-      record(request, requestId, problem.kind.status, problem.kind.code, startedMs);
-      const named = kernel.versions.resolve(labelOf(request)!);
-      const about = named && problem.kind !== versionUnknown ? aboutVersion(kernel, named.version) : {};
-      return refuseHandshake(socket, request, problem, { "x-request-id": requestId, ...about });
+      return refuseIt(error instanceof Problem ? error : unexpected());
     }
-    const { version, requestId } = handshake;
-    const headers = { "x-request-id": requestId, ...aboutVersion(kernel, version) };
+    // Both are told within `handleUpgrade`.
     sockets.once("headers", (lines: string[]) => {
-      for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
+      for (const [name, value] of Object.entries(handshakeHeaders(kernel, visit))) lines.push(`${name}: ${value}`);
     });
+    sockets.once("wsClientError", ({ message }) =>
+      refuseIt(refuse(badRequest, { detail: message, headers: { "sec-websocket-version": "13" } })),
+    );
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      record(request, requestId, 101, null, startedMs);
+      answered(101);
       serveWebSocket(ws, socket, partsOf(handshake));
       if (kernel.events.closing.aborted) shutDown();
     });
     sockets.removeAllListeners("headers");
-  }
-
-  function record(request: IncomingMessage, requestId: string, status: number, code: string | null, startedMs: number) {
-    kernel.activity.record({
-      at: kernel.now(),
-      requestId,
-      tenantId: "",
-      actingTenantId: "",
-      actor: null,
-      via: null,
-      service: "notifications",
-      version: kernel.versions.resolve(labelOf(request) ?? "")?.version.label ?? null,
-      operationId: "connectStomp",
-      method: "GET",
-      route: "/{label}/stomp",
-      target: {},
-      status,
-      code,
-      reason: null,
-      durationMs: Math.round((performance.now() - startedMs) * 1000) / 1000,
-      address: request.socket.remoteAddress ?? "",
-      userAgent: request.headers["user-agent"]?.slice(0, 200) ?? null,
-      bytesIn: 0,
-      bytesOut: 0,
-    });
+    sockets.removeAllListeners("wsClientError");
   }
 
   // Other upgrades that clients offer of themselves (h2c) are left alone, and answered as what they ask for.
@@ -150,14 +139,8 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     if (!isOurs(request)) return void socket.destroy();
     kernel.aside(upgrade(request, socket, head));
   });
-  const plain = async (label: string, reply: FastifyReply) => {
-    const named = kernel.versions.resolve(label);
-    if (named) reply.headers(aboutVersion(kernel, named.version));
-    servedVersion(kernel, label);
-    throw refuse(upgradeRequired, { headers: { upgrade: "websocket", connection: "upgrade" } });
-  };
-  http.get("/:label/stomp", (request, reply) => plain((request.params as { label: string }).label, reply));
-  if (chatPath !== null) http.get(chatPath, (_request, reply) => plain(kernel.versions.newest.label, reply));
+  if (chatPath !== null)
+    http.get(chatPath, (request) => refusePlainCall((request.raw.url ?? "").split("?", 2)[1] ?? ""));
 
   const tcp = stomp.tcpPort === 0 ? null : listenOnLoopback(stomp.tcpPort);
   function listenOnLoopback(port: number) {
@@ -220,11 +203,6 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
   kernel.events.closing.addEventListener("abort", shutDown, { once: true });
 }
 
-/** What every reply of a version says of it. */
-function aboutVersion(kernel: Kernel, version: Handshake["version"]): Record<string, string> {
-  return { "api-version": version.label, ...kernel.versions.headers(version, "/stomp") };
-}
-
 /** Ends the sessions whose credentials are no longer good; each credential is asked for once. */
 async function checkStandings(kernel: Kernel, members: ReadonlyMap<string, Member>, haveRightsChanged: boolean) {
   const known = new Map<string, ReturnType<typeof standingOf>>();
@@ -236,7 +214,7 @@ async function checkStandings(kernel: Kernel, members: ReadonlyMap<string, Membe
     const standing = await asked.catch(() => null);
     if (standing === null || !connection.isOpen()) continue;
     if (!standing.ok) {
-      connection.give({ kind: "end", refusal: { code: standing.hasExpired ? "token_expired" : "session_ended" } });
+      connection.give({ kind: "end", refusal: { code: endOf(standing) } });
     } else if (haveRightsChanged) for (const feed of feeds()) feed.check();
   }
 }

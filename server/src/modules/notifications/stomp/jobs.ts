@@ -2,20 +2,10 @@
 import { sql } from "kysely";
 import { inTransaction, systemCaller } from "#kernel/context";
 import { query } from "#kernel/db";
-import { event } from "#kernel/events";
 import type { JobKind } from "#kernel/jobs";
-import { StompDurable } from "../stomp-durable/schema.ts";
+import { expireDurable, warnOfExpiry } from "../stomp-durable/operations.ts";
 
 const dayMs = 86_400_000;
-const about = { permission: "notification.manage", resource: StompDurable } as const;
-export const durableWarned = event("notifications", "durable.warned", {
-  ...about,
-  summary: "A durable subscription that nobody uses is about to be removed.",
-});
-export const durableExpired = event("notifications", "durable.expired", {
-  ...about,
-  summary: "A durable subscription that nobody used was removed.",
-});
 
 export const stompJobs: readonly JobKind[] = [
   {
@@ -35,29 +25,8 @@ export const stompJobs: readonly JobKind[] = [
       for (const { tenant_id: tenantId, id, expires } of old) {
         const tenant = await kernel.gate.tenant(tenantId);
         if (!tenant) continue;
-        await inTransaction(kernel, systemCaller(kernel, tenant, "expire_durables"), async (ctx) => {
-          const statement = expires
-            ? sql<{
-                name: string;
-              }>`delete from notifications.durable where id = ${id} and session_id is null returning name`
-            : sql<{
-                name: string;
-              }>`update notifications.durable set warned_at = ${now} where id = ${id} and session_id is null returning name`;
-          const row = await ctx.db.first(query(statement));
-          if (!row) return;
-          const kind = expires ? durableExpired : durableWarned;
-          ctx.emit(kind, {
-            tenantId,
-            subject: id,
-            path: `/stomp-durable/${id}`,
-            resource: null,
-            previous: null,
-            changed: [],
-          });
-          if (!expires) return;
-          const item = { kind: "stompDurable", id, name: row.name };
-          ctx.audit({ tenantId, type: "stompDurable", action: "expired", item, changes: [] });
-        });
+        const turn = expires ? expireDurable : warnOfExpiry;
+        await inTransaction(kernel, systemCaller(kernel, tenant, "expire_durables"), (ctx) => turn(ctx, id));
       }
     },
   },

@@ -39,12 +39,17 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return code === "not_found" ? notAvailable : undefined;
 }
 
-/** The label of a destination, or the connection's: a version that is served. */
-export function versionOf(kernel: Kernel, label: string | null, connection: string): string {
-  if (label === null) return connection;
+/** The version of a label, as long as it is served: a session may outlive that of its connection. */
+export function versionOf(kernel: Kernel, label: string): string {
   const resolved = kernel.versions.resolve(label);
-  if (!resolved || statusAt(resolved.version, kernel.now()) === "retired") throw new Over(notAvailable);
+  if (!resolved || !isServed(kernel, resolved.version.label)) throw new Over(notAvailable);
   return resolved.version.label;
+}
+
+/** Whether a version is still served at this moment: at its sunset what was subscribed in it ends. */
+export function isServed({ versions, now }: Kernel, label: string): boolean {
+  const resolved = versions.resolve(label);
+  return resolved !== undefined && statusAt(resolved.version, now()) !== "retired";
 }
 
 /** What a topic of events delivers, to somebody who may hear it now. */
@@ -56,13 +61,13 @@ export async function topicHearing(
   connectionVersion: string,
 ): Promise<Hearing> {
   const { service, noun, resource } = destination;
-  const version = versionOf(kernel, destination.label, connectionVersion);
+  const version = versionOf(kernel, destination.label ?? connectionVersion);
   const known = knownTypes(kernel.versions, version);
   const ofTopic = known.filter(
     (kind) => (service === null || kind.service === service) && (noun === null || kind.noun === noun),
   );
   const allows = (now: Principal) =>
-    maySubscribe(now) && (service === null || ofTopic.some((kind) => isOpenTo(now, kind)));
+    isServed(kernel, version) && maySubscribe(now) && (service === null || ofTopic.some((kind) => isOpenTo(now, kind)));
   if (ofTopic.length === 0 || !allows(who)) throw new Over(notAvailable);
   if (resource !== null && !(await canSee(kernel, who, service!, noun!, resource))) throw new Over(notAvailable);
   const kinds = typesOf(opening.types ?? undefined, known).filter((kind) => ofTopic.includes(kind));
@@ -80,7 +85,11 @@ export function operationHearing(kernel: Kernel, who: Principal, opening: Openin
   const kinds = typesOf(opening.types ?? undefined, known).filter(
     ({ service, noun }) => service === "notifications" && noun === "operation",
   );
-  return { version, filter: { kinds, includeBelow: true, ownerId: who.actor.id }, allows: () => true };
+  return {
+    version,
+    filter: { kinds, includeBelow: true, ownerId: who.actor.id },
+    allows: () => isServed(kernel, version),
+  };
 }
 
 function isOpenTo(who: Principal, kind: EventKind): boolean {

@@ -3,7 +3,7 @@
  * gives its consumers their turns; the database gives every item to one of them.
  */
 import { sql } from "kysely";
-import { query, type Transaction } from "#kernel/db";
+import { type Db, query, type Transaction } from "#kernel/db";
 import { type EventFilter, knownTypes, typesOf } from "#kernel/event-filter";
 import { eventsAt } from "#kernel/event-reader";
 import type { EventKind } from "#kernel/events";
@@ -13,6 +13,7 @@ import { Problem } from "#kernel/problem";
 import type { Effect } from "../../../stomp/contract.ts";
 import type { Connection } from "../../../stomp/socket.ts";
 import { tellProcesses } from "./channel.ts";
+import { isServed } from "./opening.ts";
 import type { Render } from "./render.ts";
 import { maySubscribe, Over } from "./standing.ts";
 import type { Feed } from "./tail.ts";
@@ -69,8 +70,8 @@ export function mayConsume(who: Principal, { kinds }: QueueFound): boolean {
   return maySubscribe(who) && kinds.every(({ permission }) => holdsIn(who, permission, who.acting));
 }
 
-function checkConsumer(who: Principal, found: QueueFound): void {
-  if (!mayConsume(who, found)) throw new Over({ code: "destination_not_available" });
+function checkConsumer(kernel: Kernel, who: Principal, found: QueueFound, version: string): void {
+  if (!mayConsume(who, found) || !isServed(kernel, version)) throw new Over({ code: "destination_not_available" });
 }
 
 type Consumer = {
@@ -92,6 +93,8 @@ export type Queues = {
 
 export function createQueues(kernel: Kernel, render: Render): Queues {
   const pumps = new Map<string, Pump>();
+  /** A session that listens to many queues takes from one at a time, or its room would be used by each. */
+  const turns = new Map<Connection, Promise<unknown>>();
   const { closing } = kernel.events;
 
   function start(pump: Pump): void {
@@ -126,9 +129,16 @@ export function createQueues(kernel: Kernel, render: Render): Queues {
       let given = 0;
       for (const consumer of [...pump.consumers]) {
         const { connection, wanted } = consumer;
-        if (!connection.hasRoom()) void connection.room().then(() => pump.poked.abort());
-        if (!connection.hasRoom() || wanted === 0 || !connection.isOpen()) continue;
-        const count = await turn(pump, consumer);
+        if (wanted === 0 || !connection.isOpen()) continue;
+        const held = connection.hasRoom() ? turns.get(connection) : connection.room();
+        if (held) {
+          void held.then(() => pump.poked.abort());
+          continue;
+        }
+        const taking = turn(pump, consumer);
+        turns.set(connection, taking);
+        const count = await taking;
+        turns.delete(connection);
         given += count;
         // Whoever got something stands at the end of the line.
         if (count > 0 && pump.consumers.delete(consumer)) pump.consumers.add(consumer);
@@ -141,7 +151,7 @@ export function createQueues(kernel: Kernel, render: Render): Queues {
     const { found } = pump;
     try {
       const who = await consumer.reader();
-      checkConsumer(who, found);
+      checkConsumer(kernel, who, found, consumer.version);
       const taken = await take(kernel, found, consumer);
       if (taken.length > 0) await deliver(found, consumer, taken);
       return taken.length;
@@ -194,7 +204,7 @@ export function createQueues(kernel: Kernel, render: Render): Queues {
         check: () =>
           void consumer
             .reader()
-            .then((who) => checkConsumer(who, joined.found))
+            .then((who) => checkConsumer(kernel, who, joined.found, consumer.version))
             .catch(consumer.failed),
         stop() {
           joined.consumers.delete(consumer);
@@ -268,7 +278,7 @@ export async function releaseItems(tx: Transaction, queueId: string, sessionId: 
 }
 
 export async function settleItems(
-  tx: Transaction,
+  tx: Db,
   queueId: string,
   sessionId: string,
   { outcome, positions }: Pick<Extract<Effect, { kind: "settle" }>, "outcome" | "positions">,

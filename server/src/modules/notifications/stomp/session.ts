@@ -1,6 +1,7 @@
 /** Serves one session: its wishes carried out in their order, on the log, on durables and queues, and in chat. */
-import type { ActivityEntry } from "#kernel/activity";
+import { inTransaction, systemCaller } from "#kernel/context";
 import { readCredential } from "#kernel/credential-header";
+import type { Db } from "#kernel/db";
 import { findPlace, readEvents } from "#kernel/event-reader";
 import { newId } from "#kernel/ids";
 import type { Kernel } from "#kernel/kernel";
@@ -9,8 +10,10 @@ import type { Version } from "#kernel/versions";
 import type { Credential, Effect, Input, Notice, Opened, Opening, Wish } from "../../../stomp/contract.ts";
 import type { FaultCode } from "../../../stomp/faults.ts";
 import type { Connection, Server } from "../../../stomp/socket.ts";
+import { tellParked } from "../stomp-queue/operations.ts";
 import type { Chat, ChatSpace } from "./chat.ts";
 import { holdDurable, letGoDurables, storeProgress } from "./durable.ts";
+import { type Line, recordLine } from "./line.ts";
 import { noticeOf } from "./notice.ts";
 import { beginningOf, type Hearing, operationHearing, refusalOf, topicHearing, versionOf } from "./opening.ts";
 import {
@@ -24,7 +27,7 @@ import {
 } from "./queue.ts";
 import { enterSession, leaveSession } from "./registry.ts";
 import type { Render } from "./render.ts";
-import { type Bearing, maySubscribe, Over, readerOf, standingOf } from "./standing.ts";
+import { type Bearing, maySubscribe, Over, type Refused, readerOf, standingOf } from "./standing.ts";
 import { type Feed, followLog, type Together } from "./tail.ts";
 
 /** What the handshake brought. */
@@ -47,6 +50,8 @@ export type Shared = {
   queues: Queues;
   chat: Chat | null;
   members: Map<string, Member>;
+  /** Sessions that are about to be members: they count against the limit of the process. */
+  entering: Set<string>;
   /** An address had too many wrong credentials: handshakes are refused for so long. */
   barAddress(address: string, seconds: number): void;
 };
@@ -71,6 +76,8 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
   let space: ChatSpace | null = null;
   let bearing: Bearing | null = null;
   let isEntered = false;
+  /** Whom a refused credential belongs to, and why it was refused: for its owner's activity log. */
+  let refusedAs: Pick<Refused, "tenantId" | "reason"> | null = null;
   let work: Promise<unknown> = Promise.resolve();
   const member = (): Member => ({
     id: sessionId,
@@ -81,30 +88,9 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     },
   });
 
-  function record(method: string, code: string | null, startedMs: number, status: number): void {
-    const entry: ActivityEntry = {
-      at: kernel.now(),
-      requestId: handshake.requestId,
-      tenantId: who?.tenant.id ?? "",
-      actingTenantId: who?.acting.id ?? "",
-      actor: who?.actor ?? null,
-      via: who?.via ?? null,
-      service: "notifications",
-      version: version.label,
-      operationId: "connectStomp",
-      method,
-      route: "/{label}/stomp",
-      target: isEntered ? { session: sessionId } : {},
-      status,
-      code,
-      reason: null,
-      durationMs: Math.round((performance.now() - startedMs) * 1000) / 1000,
-      address: handshake.address,
-      userAgent: handshake.userAgent,
-      bytesIn: 0,
-      bytesOut: 0,
-    };
-    kernel.activity.record(entry);
+  function record(method: Line["method"], code: string | null, startedMs: number, at = version.label): void {
+    const session = isEntered ? sessionId : null;
+    recordLine(kernel, handshake, { method, code, startedMs, version: at, who, refusedAs, sessionId: session });
   }
 
   /** What went wrong ends the session, or is tried again in a while. */
@@ -142,6 +128,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     bearing = { credential, address: handshake.address, label: handshake.label };
     const standing = await standingOf(kernel, bearing);
     if (!standing.ok) {
+      refusedAs = standing;
       if (standing.retryAfterSeconds !== undefined) shared.barAddress(handshake.address, standing.retryAfterSeconds);
       return refused(standing.code);
     }
@@ -156,21 +143,30 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       if (!charge.admitted) return refused("sessions_full", "The usage plan allows no further call now.");
     }
     const { expiresAtMs } = standing;
-    const entered =
-      members.size < kernel.settings.stomp.sessions.process &&
-      (await enterSession(kernel, who, {
+    if (!(await enter(who, expiresAtMs))) return refused("sessions_full");
+    space = shared.chat?.spaceOf(who.tenant.id) ?? null;
+    record("CONNECT", null, startedMs);
+    return authenticated(wish.id, Number.isFinite(expiresAtMs) ? expiresAtMs : null);
+  }
+
+  /** Takes a place among the sessions of the process, the tenant and the principal; false: there is none. */
+  async function enter(caller: Principal, expiresAtMs: number): Promise<boolean> {
+    const { entering } = shared;
+    if (members.size + entering.size >= kernel.settings.stomp.sessions.process) return false;
+    entering.add(sessionId);
+    try {
+      isEntered = await enterSession(kernel, caller, {
         id: sessionId,
         address: handshake.address,
         stompVersion: connection.version() ?? "",
         label: handshake.label,
         expiresAtMs,
-      }));
-    if (!entered) return refused("sessions_full");
-    isEntered = true;
-    space = shared.chat?.spaceOf(who.tenant.id) ?? null;
-    if (connection.isOpen()) members.set(sessionId, member());
-    record("CONNECT", null, startedMs, 200);
-    return authenticated(wish.id, Number.isFinite(expiresAtMs) ? expiresAtMs : null);
+      });
+    } finally {
+      entering.delete(sessionId);
+    }
+    if (isEntered && connection.isOpen()) members.set(sessionId, member());
+    return isEntered;
   }
 
   function authenticated(wish: number, expiresAtMs: number | null): Input {
@@ -192,10 +188,10 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     const { opening, subscription } = wish;
     try {
       const opened = await openSubscription(subscription, opening);
-      record("SUBSCRIBE", null, startedMs, 200);
+      record("SUBSCRIBE", null, startedMs, opened.apiVersion ?? undefined);
       return { kind: "opened", wish: wish.id, cursor: null, apiVersion: null, progress: null, ...opened };
     } catch (error) {
-      record("SUBSCRIBE", refusalOf(error)?.code ?? "internal_error", startedMs, 400);
+      record("SUBSCRIBE", refusalOf(error)?.code ?? "internal_error", startedMs);
       throw error;
     }
   }
@@ -218,7 +214,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       const found = await findQueue(kernel, now, destination.name);
       if (!found && destination.isChat) return openChat(key, opening);
       if (!found || !mayConsume(now, found)) throw new Over({ code: "destination_not_available" });
-      const apiVersion = versionOf(kernel, destination.label, version.label);
+      const apiVersion = versionOf(kernel, destination.label ?? version.label);
       await addConsumer(kernel, found, sessionId, key);
       usedQueues.set(found.id, found);
       const about = { sessionId, key, connection, reader, version: apiVersion, failed };
@@ -226,7 +222,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       return { apiVersion };
     }
     if (destination.kind === "operations") {
-      const own = operationHearing(kernel, now, opening, versionOf(kernel, destination.label, version.label));
+      const own = operationHearing(kernel, now, opening, versionOf(kernel, destination.label ?? version.label));
       return openLog(key, opening, own, now, reader);
     }
     const hearing = await topicHearing(kernel, now, opening, destination, version.label);
@@ -279,24 +275,37 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
   }
 
   async function apply(effects: readonly Effect[]): Promise<void> {
-    const now = kernel.now();
     const stored = effects.filter((effect) => effect.kind !== "publish" && !held.get(effect.subscription)?.chat);
-    if (stored.length > 0 && who !== null) {
-      // One wall for all: what a session settles lies in tenants at or below its own.
-      await kernel.db.transaction(who.tenant.id, async (tx) => {
-        for (const effect of stored) {
-          if (effect.kind === "publish") continue;
-          const { durableId, queue } = held.get(effect.subscription) ?? {};
-          if (effect.kind === "progress" && durableId)
-            await storeProgress(tx, who!.tenant.id, durableId, sessionId, effect, now);
-          else if (effect.kind === "settle" && queue) await settleItems(tx, queue.id, sessionId, effect);
-        }
-      });
-    }
+    if (stored.length > 0 && who !== null) await store(who, stored);
     for (const effect of effects) {
       if (effect.kind === "publish") space?.publish(effect);
       else if (effect.kind === "settle" && held.get(effect.subscription)?.chat) space?.settle(effect, connection);
     }
+  }
+
+  /** One wall for all: what a session settles lies in tenants at or below its own. */
+  async function store(caller: Principal, effects: readonly Effect[]): Promise<void> {
+    const parked = new Set<string>();
+    const part = async (db: Db) => {
+      for (const effect of effects) {
+        if (effect.kind === "publish") continue;
+        const { durableId, queue } = held.get(effect.subscription) ?? {};
+        if (effect.kind === "progress" && durableId)
+          await storeProgress(db, caller.tenant.id, durableId, sessionId, effect, kernel.now());
+        else if (effect.kind === "settle" && queue) {
+          await settleItems(db, queue.id, sessionId, effect);
+          if (effect.outcome === "parked") parked.add(queue.id);
+        }
+      }
+    };
+    if (!effects.some((effect) => effect.kind === "settle" && effect.outcome === "parked"))
+      return kernel.db.transaction(caller.tenant.id, part);
+    // What is parked is told, in the transaction that parks it.
+    const acting = { ...caller, acting: caller.tenant };
+    await inTransaction(kernel, { ...systemCaller(kernel, caller.tenant, "stomp"), who: acting }, async (ctx) => {
+      await part(ctx.db);
+      for (const id of parked) await tellParked(ctx, id);
+    });
   }
 
   async function leave(keys: readonly number[]): Promise<void> {
@@ -353,7 +362,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       const end = work.then(async () => {
         members.delete(sessionId);
         for (const { feed } of held.values()) feed?.stop();
-        if (fault !== null) record("ERROR", fault, startedMs, 400);
+        if (fault !== null) record("ERROR", fault, startedMs);
         if (isEntered) await leaveSession(kernel, who!.tenant.id, sessionId, [...usedQueues.values()]);
       });
       work = end.catch(() => {});

@@ -1,14 +1,20 @@
 /** Who a session is at this moment, and why it may no longer be one. */
-import type { Kernel } from "#kernel/kernel";
+import type { Kernel, RefusalReason } from "#kernel/kernel";
 import { holds, type Principal } from "#kernel/principal";
 import type { FaultCode, Refusal } from "../../../stomp/faults.ts";
 
 /** What a session proves itself by, and how it came. */
 export type Bearing = { credential: string; address: string; label: string };
 
-export type Standing =
-  | { ok: true; who: Principal; expiresAtMs: number }
-  | { ok: false; code: FaultCode; hasExpired: boolean; tenantId: string | null; retryAfterSeconds?: number };
+export type Standing = { ok: true; who: Principal; expiresAtMs: number } | Refused;
+/** `tenantId` and `reason` are for the activity log of whom the credential belongs to, never for the caller. */
+export type Refused = {
+  ok: false;
+  code: FaultCode;
+  reason: RefusalReason | null;
+  tenantId: string | null;
+  retryAfterSeconds?: number;
+};
 
 /** A session that is over for a reason of its caller's rights: what the reader of events throws. */
 export class Over extends Error {
@@ -24,13 +30,11 @@ export async function standingOf(kernel: Kernel, { credential, address, label }:
   const verdict = await kernel.gate.authenticate(credential, address);
   if (!verdict.ok) {
     const { reason, tenantId, retryAfterSeconds } = verdict;
-    return { ok: false, code: "authentication_failed", hasExpired: reason === "expired", tenantId, retryAfterSeconds };
+    return { ok: false, code: "authentication_failed", reason, tenantId, retryAfterSeconds };
   }
   const { who, expiresAtMs } = verdict;
   const code = barrier(who, label);
-  return code === null
-    ? { ok: true, who, expiresAtMs }
-    : { ok: false, code, hasExpired: false, tenantId: who.tenant.id };
+  return code === null ? { ok: true, who, expiresAtMs } : { ok: false, code, reason: null, tenantId: who.tenant.id };
 }
 
 function barrier(who: Principal, label: string): FaultCode | null {
@@ -41,6 +45,11 @@ function barrier(who: Principal, label: string): FaultCode | null {
   return tenant.features.has("notifications") ? null : "service_not_enabled";
 }
 
+/** What ends an open session whose caller is refused by now. */
+export function endOf({ reason }: Refused): "token_expired" | "session_ended" {
+  return reason === "expired" ? "token_expired" : "session_ended";
+}
+
 export function maySubscribe(who: Principal): boolean {
   return holds(who, "notification.subscribe");
 }
@@ -49,7 +58,7 @@ export function maySubscribe(who: Principal): boolean {
 export function readerOf(kernel: Kernel, bearing: Bearing, tenant: string | null): () => Promise<Principal> {
   return async () => {
     const standing = await standingOf(kernel, bearing);
-    if (!standing.ok) throw new Over({ code: standing.hasExpired ? "token_expired" : "session_ended" });
+    if (!standing.ok) throw new Over({ code: endOf(standing) });
     return actIn(kernel, standing.who, tenant);
   };
 }

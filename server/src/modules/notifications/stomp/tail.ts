@@ -97,6 +97,10 @@ export function followLog(parts: TailParts): Feed {
     return !isStopped && connection.isOpen() && !events.closing.aborted;
   }
 
+  function isCrowded(): boolean {
+    return isLive() && !connection.hasRoom();
+  }
+
   function check(who: Principal): void {
     if (!hearing.allows(who)) throw new Over({ code: "destination_not_available" });
   }
@@ -123,7 +127,8 @@ export function followLog(parts: TailParts): Feed {
     const { settledAbove } = parts;
     const open = settledAbove ? batch.events.filter(({ position }) => !settledAbove.has(position)) : batch.events;
     for (let start = 0; start < open.length; ) {
-      if (start > 0) await connection.room();
+      // Looked at in the turn that gives: others of the session waited for the same room.
+      while (isCrowded()) await connection.room();
       if (!isLive() || wanted === 0) return false;
       const slice = open.slice(start, start + Math.min(sliceSize, wanted));
       start += slice.length;
@@ -156,7 +161,9 @@ export function followLog(parts: TailParts): Feed {
 
   async function repeat(positions: readonly number[]): Promise<void> {
     await connection.room();
+    if (!isLive()) return;
     const batch = await eventsAt(kernel, reader, positions, hearing.filter);
+    while (isCrowded()) await connection.room();
     if (!isLive()) return;
     check(batch.who);
     const found = new Map(batch.events.map((event) => [event.position, event]));
@@ -166,16 +173,23 @@ export function followLog(parts: TailParts): Feed {
     connection.give({ kind: "events", subscription: key, batch: deliveries, passed });
   }
 
+  async function repeatAll(positions: readonly number[]): Promise<void> {
+    for (let rest = positions; rest.length > 0 && isLive(); ) {
+      try {
+        await repeat(rest.slice(0, sliceSize));
+        rest = rest.slice(sliceSize);
+      } catch (error) {
+        await parts.failed(error);
+      }
+    }
+  }
+
   const feed: Feed = {
     need(count) {
       wanted = count;
       start();
     },
-    again: (positions) =>
-      void repeat(positions).catch(async (error) => {
-        await parts.failed(error);
-        if (isLive()) feed.again(positions);
-      }),
+    again: (positions) => void repeatAll(positions),
     check: () => void reader().then(check).catch(parts.failed),
     stop() {
       isStopped = true;
