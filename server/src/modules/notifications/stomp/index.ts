@@ -17,7 +17,7 @@ import { hearProcesses } from "./channel.ts";
 import { createChat } from "./chat.ts";
 import { chooseProtocol, judgeHandshake, refuseHandshake, servedVersion, upgradeRequired } from "./handshake.ts";
 import { createQueues } from "./queue.ts";
-import { lookRound } from "./registry.ts";
+import { createRegistry, lookRound } from "./registry.ts";
 import { createRender } from "./render.ts";
 import { type Handshake, type Member, type Shared, serveSession } from "./session.ts";
 import { standingOf } from "./standing.ts";
@@ -42,6 +42,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     together: createTogether(kernel),
     queues,
     chat: stomp.chat && createChat(stomp.chat),
+    registry: createRegistry(kernel),
     members,
     barAddress: (address, seconds) => void bars.set(countingKey(address), kernel.now().getTime() + seconds * 1_000),
   };

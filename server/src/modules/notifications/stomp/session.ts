@@ -22,7 +22,7 @@ import {
   releaseItems,
   settleItems,
 } from "./queue.ts";
-import { enterSession, leaveSession } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import type { Render } from "./render.ts";
 import { type Bearing, maySubscribe, Over, readerOf, standingOf } from "./standing.ts";
 import { type Feed, followLog, type Together } from "./tail.ts";
@@ -46,6 +46,7 @@ export type Shared = {
   together: Together;
   queues: Queues;
   chat: Chat | null;
+  registry: Registry;
   members: Map<string, Member>;
   /** An address had too many wrong credentials: handshakes are refused for so long. */
   barAddress(address: string, seconds: number): void;
@@ -158,8 +159,9 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     const { expiresAtMs } = standing;
     const entered =
       members.size < kernel.settings.stomp.sessions.process &&
-      (await enterSession(kernel, who, {
+      (await shared.registry.enter({
         id: sessionId,
+        who,
         address: handshake.address,
         stompVersion: connection.version() ?? "",
         label: handshake.label,
@@ -312,7 +314,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
         await kernel.db.transaction(queue.tenantId, (tx) => releaseItems(tx, queue.id, sessionId));
     }
     if (durables.length > 0)
-      await kernel.db.transaction(who!.tenant.id, (tx) => letGoDurables(tx, sessionId, durables, kernel.now()));
+      await kernel.db.transaction(who!.tenant.id, (tx) => letGoDurables(tx, [sessionId], durables, kernel.now()));
   }
 
   function notice(key: number, kind: Notice): void {
@@ -354,7 +356,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
         members.delete(sessionId);
         for (const { feed } of held.values()) feed?.stop();
         if (fault !== null) record("ERROR", fault, startedMs, 400);
-        if (isEntered) await leaveSession(kernel, who!.tenant.id, sessionId, [...usedQueues.values()]);
+        if (isEntered) await shared.registry.leave(who!.tenant.id, sessionId, [...usedQueues.values()]);
       });
       work = end.catch(() => {});
       kernel.aside(end);
