@@ -17,12 +17,15 @@ const stuckMs = 30_000;
 const pingMs = 30_000;
 const pongMs = 60_000;
 const cutMs = 5_000;
-const checkMs = 5_000;
+const lookMs = 5_000;
 
 /** One way to a client. */
 type Line = {
   socket: Socket;
-  write(bytes: Uint8Array, asText: boolean, written: () => void): void;
+  /** Whether frames may still be sent. */
+  isOpen(): boolean;
+  /** What the transport puts before a message of so many octets. */
+  prefix(length: number, asText: boolean): Uint8Array | null;
   pause(): void;
   resume(): void;
   /** Says goodbye once all is flushed. */
@@ -63,7 +66,8 @@ type Parts = {
 export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Connection {
   const line: Line = {
     socket,
-    write: (bytes, asText, written) => ws.send(bytes, { binary: !asText, compress: false }, written),
+    isOpen: () => ws.readyState === ws.OPEN,
+    prefix: webSocketHead,
     pause: () => ws.pause(),
     resume: () => ws.resume(),
     close: (code) => ws.close(code),
@@ -82,7 +86,8 @@ export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Con
 export function serveTcp(socket: Socket, parts: Parts): Connection {
   const line: Line = {
     socket,
-    write: (bytes, _asText, written) => void socket.write(bytes, written),
+    isOpen: () => socket.writable,
+    prefix: () => null,
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     close: () => void socket.end(),
@@ -98,7 +103,47 @@ export function serveTcp(socket: Socket, parts: Parts): Connection {
   return connection;
 }
 
+/**
+ * The head of a whole, unmasked message (RFC 6455, section 5.2). Messages are written beside `ws`, which would make a
+ * write of each: without compression it holds nothing back, so that what it writes itself comes between whole messages.
+ */
+function webSocketHead(length: number, asText: boolean): Uint8Array {
+  const first = asText ? 0x81 : 0x82;
+  if (length < 126) return Buffer.from([first, length]);
+  if (length < 65_536) return Buffer.from([first, 126, length >> 8, length & 255]);
+  const head = Buffer.from([first, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeUInt32BE(length, 6);
+  return head;
+}
+
 const nowMs = () => performance.now();
+
+/** What is done for each connection every few seconds: one timer for all. */
+const looks = new Set<() => void>();
+let looking: NodeJS.Timeout | undefined;
+function lookRegularly(look: () => void): void {
+  looks.add(look);
+  looking ??= setInterval(() => {
+    for (const each of looks) each();
+  }, lookMs);
+}
+function lookNoLonger(look: () => void): void {
+  looks.delete(look);
+  if (looks.size > 0) return;
+  clearInterval(looking);
+  looking = undefined;
+}
+
+/** Connections that have something to write when this turn of the event loop is over. */
+let flushes: (() => void)[] = [];
+function flushSoon(flush: () => void): void {
+  if (flushes.push(flush) === 1)
+    setImmediate(() => {
+      const due = flushes;
+      flushes = [];
+      for (const each of due) each();
+    });
+}
 
 function open(line: Line, parts: Parts) {
   const reader = new FrameReader(parts.preLoginBytes);
@@ -111,8 +156,9 @@ function open(line: Line, parts: Parts) {
   let isClosed = false;
   let isPaused = false;
   let isDraining = false;
-  let corked = false;
-  let waiting = 0;
+  /** What leaves with the next flush, and how much that is. */
+  let unsent: Uint8Array[] = [];
+  let unsentBytes = 0;
   let leftAt = nowMs();
   let heardAt = nowMs();
   let answeredAt = nowMs();
@@ -129,8 +175,12 @@ function open(line: Line, parts: Parts) {
   };
   const server = parts.serve(connection);
 
+  function waitingBytes(): number {
+    return isClosed ? 0 : unsentBytes + line.socket.writableLength;
+  }
+
   function hasRoom(): boolean {
-    return waiting < roomBytes || state.phase === "ended";
+    return waitingBytes() < roomBytes || state.phase === "ended";
   }
 
   function makeRoom(): void {
@@ -139,22 +189,29 @@ function open(line: Line, parts: Parts) {
 
   function write(frame: OutFrame | Beat): void {
     if (isClosed) return;
-    if (!corked) {
-      corked = true;
-      line.socket.cork();
-      setImmediate(() => {
-        corked = false;
-        line.socket.uncork();
-      });
+    if (unsent.length === 0) {
+      flushSoon(flush);
+      if (line.socket.writableLength === 0) leftAt = nowMs();
     }
     const bytes = writeFrame(frame, state.version);
-    if (waiting === 0) leftAt = nowMs();
-    waiting += bytes.length;
-    line.write(bytes, asText && isText(frame), () => {
-      waiting -= bytes.length;
-      leftAt = nowMs();
-      if (forRoom.length > 0) makeRoom();
-    });
+    const prefix = line.prefix(bytes.length, asText && isText(frame));
+    if (prefix !== null) unsent.push(prefix);
+    unsent.push(bytes);
+    unsentBytes += bytes.length + (prefix?.length ?? 0);
+  }
+
+  function flush(): void {
+    if (unsent.length === 0) return;
+    const bytes = unsent.length === 1 ? unsent[0]! : Buffer.concat(unsent, unsentBytes);
+    unsent = [];
+    unsentBytes = 0;
+    if (!isClosed && line.isOpen()) line.socket.write(bytes, written);
+    else if (forRoom.length > 0) makeRoom();
+  }
+
+  function written(): void {
+    leftAt = nowMs();
+    if (forRoom.length > 0) makeRoom();
   }
 
   function give(input: Input): void {
@@ -207,12 +264,13 @@ function open(line: Line, parts: Parts) {
 
   function hangUp(code: number | null, fault: string | null): void {
     clearTimeout(timer);
-    clearInterval(checks);
+    lookNoLonger(look);
     server.ended(fault);
     makeRoom();
     if (isClosed) return;
     // A paused socket would not hear the other side's goodbye.
     line.resume();
+    flush();
     if (code !== null) line.close(code);
     cutTimer = setTimeout(line.cut, cutMs);
   }
@@ -236,14 +294,14 @@ function open(line: Line, parts: Parts) {
   function gone(): void {
     isClosed = true;
     clearTimeout(cutTimer);
-    waiting = 0;
+    unsent = [];
     give({ kind: "gone" });
     makeRoom();
   }
 
-  function check(): void {
+  function look(): void {
     const now = nowMs();
-    if (waiting > 0 && now - leftAt > stuckMs) give({ kind: "end", refusal: refuse("slow_consumer") });
+    if (waitingBytes() > 0 && now - leftAt > stuckMs) give({ kind: "end", refusal: refuse("slow_consumer") });
     if (line.ping === null) return;
     if (now - Math.max(answeredAt, heardAt) > pongMs && pingedAt > answeredAt) line.cut();
     else if (now - pingedAt >= pingMs) {
@@ -252,7 +310,7 @@ function open(line: Line, parts: Parts) {
     }
   }
 
-  const checks = setInterval(check, checkMs);
+  lookRegularly(look);
   take(began);
   return {
     connection,

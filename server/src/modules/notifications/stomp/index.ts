@@ -21,7 +21,7 @@ import { createRegistry, lookRound } from "./registry.ts";
 import { createRender } from "./render.ts";
 import { type Handshake, type Member, type Shared, serveSession } from "./session.ts";
 import { standingOf } from "./standing.ts";
-import { createTogether } from "./tail.ts";
+import { createTogether } from "./together.ts";
 
 const maxMessageBytes = maxBodyBytes + 64 * 1024;
 const checkMs = 1_000;

@@ -25,7 +25,8 @@ import {
 import type { Registry } from "./registry.ts";
 import type { Render } from "./render.ts";
 import { type Bearing, maySubscribe, Over, readerOf, standingOf } from "./standing.ts";
-import { type Feed, followLog, type Together } from "./tail.ts";
+import { type Feed, followLog } from "./tail.ts";
+import type { Together } from "./together.ts";
 
 /** What the handshake brought. */
 export type Handshake = {
