@@ -6,7 +6,8 @@ import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { Input, Settings, Wish } from "./contract.ts";
 import { refuse } from "./faults.ts";
-import { type Beat, FrameReader, isText, type OutFrame, writeFrame } from "./frame.ts";
+import { type Beat, FrameReader, isText, type OutFrame, renderFrame } from "./frame.ts";
+import { createOutbox, flushSoon } from "./outbox.ts";
 import { type Session, startSession, step, takesFrame } from "./session.ts";
 
 /** Octets that may wait in a socket before a session is given more of the log. */
@@ -24,8 +25,8 @@ type Line = {
   socket: Socket;
   /** Whether frames may still be sent. */
   isOpen(): boolean;
-  /** What the transport puts before a message of so many octets. */
-  prefix(length: number, asText: boolean): Uint8Array | null;
+  /** Messages of WebSocket, or a bare stream of octets. */
+  isWebSocket: boolean;
   pause(): void;
   resume(): void;
   /** Says goodbye once all is flushed. */
@@ -67,7 +68,7 @@ export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Con
   const line: Line = {
     socket,
     isOpen: () => ws.readyState === ws.OPEN,
-    prefix: webSocketHead,
+    isWebSocket: true,
     pause: () => ws.pause(),
     resume: () => ws.resume(),
     close: (code) => ws.close(code),
@@ -87,7 +88,7 @@ export function serveTcp(socket: Socket, parts: Parts): Connection {
   const line: Line = {
     socket,
     isOpen: () => socket.writable,
-    prefix: () => null,
+    isWebSocket: false,
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     close: () => void socket.end(),
@@ -101,19 +102,6 @@ export function serveTcp(socket: Socket, parts: Parts): Connection {
   socket.on("end", () => socket.end());
   socket.on("error", () => {});
   return connection;
-}
-
-/**
- * The head of a whole, unmasked message (RFC 6455, section 5.2). Messages are written beside `ws`, which would make a
- * write of each: without compression it holds nothing back, so that what it writes itself comes between whole messages.
- */
-function webSocketHead(length: number, asText: boolean): Uint8Array {
-  const first = asText ? 0x81 : 0x82;
-  if (length < 126) return Buffer.from([first, length]);
-  if (length < 65_536) return Buffer.from([first, 126, length >> 8, length & 255]);
-  const head = Buffer.from([first, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
-  head.writeUInt32BE(length, 6);
-  return head;
 }
 
 const nowMs = () => performance.now();
@@ -134,17 +122,6 @@ function lookNoLonger(look: () => void): void {
   looking = undefined;
 }
 
-/** Connections that have something to write when this turn of the event loop is over. */
-let flushes: (() => void)[] = [];
-function flushSoon(flush: () => void): void {
-  if (flushes.push(flush) === 1)
-    setImmediate(() => {
-      const due = flushes;
-      flushes = [];
-      for (const each of due) each();
-    });
-}
-
 function open(line: Line, parts: Parts) {
   const reader = new FrameReader(parts.preLoginBytes);
   const began = startSession(parts.settings, nowMs());
@@ -156,9 +133,7 @@ function open(line: Line, parts: Parts) {
   let isClosed = false;
   let isPaused = false;
   let isDraining = false;
-  /** What leaves with the next flush, and how much that is. */
-  let unsent: Uint8Array[] = [];
-  let unsentBytes = 0;
+  const outbox = createOutbox(line.isWebSocket);
   let leftAt = nowMs();
   let heardAt = nowMs();
   let answeredAt = nowMs();
@@ -176,7 +151,7 @@ function open(line: Line, parts: Parts) {
   const server = parts.serve(connection);
 
   function waitingBytes(): number {
-    return isClosed ? 0 : unsentBytes + line.socket.writableLength;
+    return isClosed ? 0 : outbox.bytes() + line.socket.writableLength;
   }
 
   function hasRoom(): boolean {
@@ -189,24 +164,20 @@ function open(line: Line, parts: Parts) {
 
   function write(frame: OutFrame | Beat): void {
     if (isClosed) return;
-    if (unsent.length === 0) {
+    if (outbox.bytes() === 0) {
       flushSoon(flush);
       if (line.socket.writableLength === 0) leftAt = nowMs();
     }
-    const bytes = writeFrame(frame, state.version);
-    const prefix = line.prefix(bytes.length, asText && isText(frame));
-    if (prefix !== null) unsent.push(prefix);
-    unsent.push(bytes);
-    unsentBytes += bytes.length + (prefix?.length ?? 0);
+    outbox.add(renderFrame(frame, state.version), asText && isText(frame));
   }
 
   function flush(): void {
-    if (unsent.length === 0) return;
-    const bytes = unsent.length === 1 ? unsent[0]! : Buffer.concat(unsent, unsentBytes);
-    unsent = [];
-    unsentBytes = 0;
-    if (!isClosed && line.isOpen()) line.socket.write(bytes, written);
-    else if (forRoom.length > 0) makeRoom();
+    if (outbox.bytes() === 0) return;
+    if (!isClosed && line.isOpen()) outbox.send(line.socket, written);
+    else {
+      outbox.clear();
+      if (forRoom.length > 0) makeRoom();
+    }
   }
 
   function written(): void {
@@ -294,7 +265,7 @@ function open(line: Line, parts: Parts) {
   function gone(): void {
     isClosed = true;
     clearTimeout(cutTimer);
-    unsent = [];
+    outbox.clear();
     give({ kind: "gone" });
     makeRoom();
   }

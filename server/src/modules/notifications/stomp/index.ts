@@ -223,16 +223,18 @@ function deprecation(kernel: Kernel, version: Handshake["version"]): Record<stri
 
 /** Ends the sessions whose credentials are no longer good; each credential is asked for once. */
 async function checkStandings(kernel: Kernel, members: ReadonlyMap<string, Member>, haveRightsChanged: boolean) {
-  const known = new Map<string, ReturnType<typeof standingOf>>();
-  for (const { bearing, connection, feeds } of [...members.values()]) {
-    const key = `${bearing.credential} ${bearing.address} ${bearing.label}`;
-    const asked = known.get(key) ?? standingOf(kernel, bearing);
-    known.set(key, asked);
-    // A database that is away takes nothing from anybody.
-    const standing = await asked.catch(() => null);
-    if (standing === null || !connection.isOpen()) continue;
-    if (!standing.ok) {
-      connection.give({ kind: "end", refusal: { code: standing.hasExpired ? "token_expired" : "session_ended" } });
-    } else if (haveRightsChanged) for (const feed of feeds()) feed.check();
-  }
+  const alike = Map.groupBy(members.values(), ({ bearingName }) => bearingName);
+  await Promise.all(
+    [...alike.values()].map(async (group) => {
+      // A database that is away takes nothing from anybody.
+      const standing = await standingOf(kernel, group[0]!.bearing).catch(() => null);
+      if (standing === null) return;
+      for (const { connection, feeds } of group) {
+        if (!connection.isOpen()) continue;
+        if (!standing.ok) {
+          connection.give({ kind: "end", refusal: { code: standing.hasExpired ? "token_expired" : "session_ended" } });
+        } else if (haveRightsChanged) for (const feed of feeds()) feed.check();
+      }
+    }),
+  );
 }

@@ -24,7 +24,7 @@ import {
 } from "./queue.ts";
 import type { Registry } from "./registry.ts";
 import type { Render } from "./render.ts";
-import { type Bearing, maySubscribe, Over, readerOf, standingOf } from "./standing.ts";
+import { type Bearing, maySubscribe, nameOfBearing, Over, readerOf, standingOf } from "./standing.ts";
 import { type Feed, followLog } from "./tail.ts";
 import type { Together } from "./together.ts";
 
@@ -58,6 +58,8 @@ export type Member = {
   id: string;
   connection: Connection;
   bearing: Bearing;
+  /** Bearings of one name are the same. */
+  bearingName: string;
   feeds(): Iterable<Feed>;
 };
 
@@ -78,6 +80,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     id: sessionId,
     connection,
     bearing: bearing!,
+    bearingName: nameOfBearing(bearing!),
     *feeds() {
       for (const { feed } of held.values()) if (feed) yield feed;
     },
@@ -256,7 +259,6 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     }
     // A place that the log no longer keeps is refused now, and not after the RECEIPT.
     if (place !== begin || said !== null) await readEvents(kernel, reader, { place, filter: hearing.filter, limit: 1 });
-    const { credential, address, label } = bearing!;
     const feed = followLog({
       kernel,
       connection,
@@ -264,7 +266,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       hearing,
       place,
       reader,
-      readerKey: `${credential} ${address} ${label} ${now.acting.id}`,
+      readerKey: `${nameOfBearing(bearing!)} ${now.acting.id}`,
       settledAbove: progress === null ? null : new Set(progress.settledAbove),
       render: shared.render,
       together: shared.together,

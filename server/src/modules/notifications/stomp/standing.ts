@@ -6,6 +6,10 @@ import type { FaultCode, Refusal } from "../../../stomp/faults.ts";
 /** What a session proves itself by, and how it came. */
 export type Bearing = { credential: string; address: string; label: string };
 
+export function nameOfBearing({ credential, address, label }: Bearing): string {
+  return `${credential} ${address} ${label}`;
+}
+
 export type Standing =
   | { ok: true; who: Principal; expiresAtMs: number }
   | { ok: false; code: FaultCode; hasExpired: boolean; tenantId: string | null; retryAfterSeconds?: number };

@@ -114,7 +114,7 @@ export function followLog(parts: TailParts): Feed {
     wanted -= deliveries.length;
     place = batch.next;
     if (deliveries.length > 0) connection.give({ kind: "events", subscription: key, batch: deliveries });
-    isWaiting = batch.atEnd && wanted > 0 && isLive();
+    isWaiting = batch.atEnd && wanted > 0 && connection.isOpen() && !isStopped;
     if (!isWaiting) start();
     return isWaiting;
   }

@@ -66,34 +66,42 @@ export function createTogether({ processes, events }: Pick<Kernel, "processes" |
       () => group.read(place),
     );
 
-  function wait(group: Group, place: Place, follower: Follower): void {
+  function lineAt(group: Group, place: Place): Set<Follower> {
     const name = nameOf(group, place);
-    const line = lines.get(name);
-    if (line) return void line.add(follower);
-    const own = new Set([follower]);
-    lines.set(name, own);
-    void attend(group, place, own);
+    const known = lines.get(name);
+    if (known) return known;
+    const line = new Set<Follower>();
+    lines.set(name, line);
+    void attend(group, place, line);
+    return line;
   }
 
   async function attend(group: Group, place: Place, line: Set<Follower>): Promise<void> {
     await events.newsAfter(place.position, waitMs);
     const generation = processes.generation();
     // What is thrown each of them meets by itself.
-    const batch = await read(group, place).catch(() => null);
+    const batch = line.size === 0 ? null : await read(group, place).catch(() => null);
     lines.delete(nameOf(group, place));
     let given = 0;
-    for (const follower of line) {
-      if (given > 0 && given % atOnce === 0) await new Promise(setImmediate);
-      const mayTake = batch !== null && (given < atOnce || holds(generation));
-      given++;
-      if (!mayTake) follower.goOn();
-      else if (follower.take(batch)) wait(group, batch.next, follower);
+    for (const part of inParts([...line], atOnce)) {
+      if (given > 0) await new Promise(setImmediate);
+      const mayTake = batch !== null && (given === 0 || holds(generation));
+      given += part.length;
+      const next = mayTake ? lineAt(group, batch.next) : null;
+      for (const follower of part) {
+        if (!mayTake) follower.goOn();
+        else if (follower.take(batch)) next!.add(follower);
+      }
     }
   }
 
   return {
     share: (key, work) => once(`rows ${key}`, (rows) => rows.length > 1, work),
     read,
-    wait,
+    wait: (group, place, follower) => void lineAt(group, place).add(follower),
   };
+}
+
+function* inParts<T>(all: readonly T[], size: number): Generator<readonly T[]> {
+  for (let start = 0; start < all.length; start += size) yield all.slice(start, start + size);
 }
