@@ -1,7 +1,7 @@
 /** Serves one session: its wishes carried out in their order, on the log, on durables and queues, and in chat. */
 import type { ActivityEntry } from "#kernel/activity";
 import { readCredential } from "#kernel/credential-header";
-import { findPlace, readEvents } from "#kernel/event-reader";
+import { readEvents } from "#kernel/event-reader";
 import { newId } from "#kernel/ids";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
@@ -247,7 +247,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     reader: () => Promise<Principal>,
   ): Promise<Partial<Opened>> {
     const said = await beginningOf(kernel, now, opening);
-    const begin = said ?? (await findPlace(kernel, now, { from: "now" }, "from"));
+    const begin = said ?? (await shared.together.head(now));
     let place = begin;
     let durableId: string | null = null;
     let progress: Opened["progress"] = null;

@@ -13,7 +13,7 @@ import type { Connection } from "../../../stomp/socket.ts";
 import type { Hearing } from "./opening.ts";
 import type { Render } from "./render.ts";
 import { Over } from "./standing.ts";
-import type { Group, Together } from "./together.ts";
+import type { Follower, Group, Together } from "./together.ts";
 
 const batchSize = 100;
 /** Messages that are given at a time, with a look at the socket in between. */
@@ -70,6 +70,7 @@ export function followLog(parts: TailParts): Feed {
   let wanted = 0;
   let isRunning = false;
   let isWaiting = false;
+  let hasBegun = false;
   let isStopped = false;
   /** Found to be allowed to hear this: rights that change come as another object. */
   let admitted: Principal | null = null;
@@ -85,6 +86,11 @@ export function followLog(parts: TailParts): Feed {
   }
 
   async function run(): Promise<void> {
+    // Most begin where the log ends: whoever does not is told so at once.
+    if (!hasBegun) {
+      hasBegun = true;
+      return wait();
+    }
     while (wanted > 0 && isLive()) {
       await connection.room();
       const batch = await together.read(group, place);
@@ -92,9 +98,13 @@ export function followLog(parts: TailParts): Feed {
       check(batch.who);
       const isWhole = await deliver(batch);
       if (!isWhole || !batch.atEnd || !isLive()) continue;
-      isWaiting = true;
-      return together.wait(group, place, { take, goOn });
+      return wait();
     }
+  }
+
+  function wait(): void {
+    isWaiting = true;
+    together.wait(group, place, follower);
   }
 
   /** What most sessions do most of the time, hence without a promise: all that is new is given at once. */
@@ -184,6 +194,7 @@ export function followLog(parts: TailParts): Feed {
     connection.give({ kind: "events", subscription: key, batch: deliveries, passed });
   }
 
+  const follower: Follower = { take, goOn };
   const feed: Feed = {
     need(count) {
       wanted = count;

@@ -5,8 +5,10 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Place } from "#kernel/event-cursor";
-import type { EventBatch, ShareRows } from "#kernel/event-reader";
+import { type EventBatch, findPlace, type ShareRows } from "#kernel/event-reader";
 import type { Kernel } from "#kernel/kernel";
+import type { Principal } from "#kernel/principal";
+import { gathering } from "./gathering.ts";
 
 const waitMs = 30_000;
 /** Sessions that fell behind by a few turns of the event loop need not read again what others just read. */
@@ -26,6 +28,8 @@ export type Follower = {
 export type Group = { name: string; read(place: Place): Promise<EventBatch> };
 
 export type Together = {
+  /** Where the log ends now, for those who act in a tenant. */
+  head(who: Principal): Promise<Place>;
   /** For `readEvents`. */
   share: ShareRows;
   /** Reads a batch, or takes one that was just read with the rights that still hold. */
@@ -34,7 +38,8 @@ export type Together = {
   wait(group: Group, place: Place, follower: Follower): void;
 };
 
-export function createTogether({ processes, events }: Pick<Kernel, "processes" | "events">): Together {
+export function createTogether(kernel: Kernel): Together {
+  const { processes, events } = kernel;
   const running = new Map<string, Promise<unknown>>();
   const lines = new Map<string, Set<Follower>>();
   type Fresh = { value: unknown; generation: number };
@@ -95,7 +100,14 @@ export function createTogether({ processes, events }: Pick<Kernel, "processes" |
     }
   }
 
+  // Asked for anew for whoever comes while it is being asked: what was changed before a SUBSCRIBE is not news to it.
+  const head = gathering(async (_tenantId, callers: Principal[]) => {
+    const place = await findPlace(kernel, callers[0]!, { from: "now" }, "from");
+    return callers.map(() => place);
+  });
+
   return {
+    head: (who) => head(who.acting.id, who),
     share: (key, work) => once(`rows ${key}`, (rows) => rows.length > 1, work),
     read,
     wait: (group, place, follower) => void lineAt(group, place).add(follower),
