@@ -48,7 +48,14 @@ export async function gatherAudience(addresses: readonly Address[]): Promise<Aud
 }
 
 function join(reports: Report[]): Float64Array {
-  return Float64Array.from(reports.flatMap((report) => ("receipts" in report ? [...report.receipts] : [])));
+  const parts = reports.map((report) => ("receipts" in report ? report.receipts : new Float64Array()));
+  const all = new Float64Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let place = 0;
+  for (const part of parts) {
+    all.set(part, place);
+    place += part.length;
+  }
+  return all;
 }
 
 function converse(child: ChildProcess) {

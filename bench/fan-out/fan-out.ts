@@ -1,6 +1,6 @@
 /**
  * (i) Fan-out: events to subscribers on as many sockets, beside a bare `ws` server that sends the same frames to as many,
- * in turns. Run by itself (`node bench/fan-out/fan-out.ts [subscribers ...]`) or by bench.ts.
+ * in turns. Run by itself (`node bench/fan-out/fan-out.ts <rounds> <subscribers> ...`) or by bench.ts.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,11 +12,13 @@ import { cpuOfTree, memoryMiB } from "../machine.ts";
 import { type Audience, gatherAudience } from "./audience.ts";
 import { startBare } from "./bare.ts";
 import { type Address, openEar } from "./ear.ts";
+import { findRabbitMq, type RabbitMq, startRabbitMq } from "./rabbitmq.ts";
 
 /** Events under way at a time in a burst. */
 const burst = 20;
 /** Messages that each round is to have at least: the clock of CPU time ticks every 10 ms. */
 const enough = 40_000;
+const restSeconds = 2;
 /** Principals that share the sockets evenly: a tenant has 30 keys at most. */
 const principals = 20;
 
@@ -34,40 +36,69 @@ type Contender = {
 export type FanOut = {
   name: string;
   sockets: number;
-  /** Messages a second: one event at a time, the next when all have it, and 20 events at a time. */
+  /**
+   * Messages a second from the first receipt to the last: one event at a time, the next when all have it, and 20 events
+   * at a time. What comes before the first receipt stands in the latencies.
+   */
   onePerSecond: number;
   burstPerSecond: number;
   /** The same as a share of the bare server's, in the same round. */
   oneOfBare: number;
   burstOfBare: number;
-  /** CPU of the serving process, and of all clients, in microseconds a message. */
+  /** CPU of the serving process beyond what it takes at rest, and of all clients, in microseconds a message. */
   oneCpuUs: number;
   burstCpuUs: number;
   clientCpuUs: number;
   /** One event at a time: from its number in the log to the receipt of a message. */
   p50Ms: number;
   p99Ms: number;
-  kilobytesASocket: number;
+  /** Resident memory a socket: once all are open, and after all rounds. */
+  restingKilobytes: number;
+  usedKilobytes: number;
   connectsPerSecond: number;
+  connectCpuUs: number;
 };
 
-type Stage = { contender: Contender; audience: Audience; kilobytesASocket: number; rounds: Round[] };
+type Stage = {
+  contender: Contender;
+  sockets: number;
+  audience: Audience;
+  connectCpuUs: number;
+  restingKilobytes: number;
+  kilobytesASocket(): number;
+  cpuShareAtRest: number;
+  rounds: Round[];
+};
 type Round = { one: Pace; burst: Pace };
 type Pace = { perSecond: number; serverUs: number; clientUs: number; lags: Float64Array };
 
 async function fill(contender: Contender, sockets: number): Promise<Stage> {
-  const before = memoryMiB(contender.pid) ?? Number.NaN;
+  const { pid } = contender;
+  const kilobytes = () => (memoryMiB(pid) ?? Number.NaN) * 1_024;
+  const [emptyKilobytes, emptyCpu] = [kilobytes(), cpuOfTree(pid, false)];
   const audience = await gatherAudience(Array.from({ length: sockets }, (_, index) => contender.address(index)));
+  const connectCpuUs = ((cpuOfTree(pid, false) - emptyCpu) * 1e6) / sockets;
   // What connecting left behind is collected, and leaves are taken back, while nothing happens.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
-  const kilobytesASocket = (((memoryMiB(contender.pid) ?? Number.NaN) - before) * 1_024) / sockets;
-  return { contender, audience, kilobytesASocket, rounds: [] };
+  await pause(1_000);
+  const kilobytesASocket = () => (kilobytes() - emptyKilobytes) / sockets;
+  const restingKilobytes = kilobytesASocket();
+  const restingCpu = cpuOfTree(pid, false);
+  await pause(restSeconds * 1_000);
+  const cpuShareAtRest = (cpuOfTree(pid, false) - restingCpu) / restSeconds;
+  return { contender, sockets, audience, connectCpuUs, restingKilobytes, kilobytesASocket, cpuShareAtRest, rounds: [] };
 }
 
-async function pace({ contender, audience }: Stage, events: number, times: number): Promise<Pace> {
-  const use = () => ({ server: cpuOfTree(contender.pid, false), client: audience.cpu() });
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function pace(stage: Stage, events: number, times: number): Promise<Pace> {
+  const { contender, audience, sockets } = stage;
+  // What the server does also when there is no news is not the messages', however long they took.
+  const use = () => ({
+    server: cpuOfTree(contender.pid, false) - (stage.cpuShareAtRest * performance.now()) / 1_000,
+    client: audience.cpu(),
+  });
   const before = use();
-  const lags: number[] = [];
+  const lags = new Float64Array(sockets * events * times);
   let spentMs = 0;
   for (let n = 0; n < times; n++) {
     const { receipts } = await audience.expect(events);
@@ -75,8 +106,8 @@ async function pace({ contender, audience }: Stage, events: number, times: numbe
     const all = await receipts;
     const beganAt = await contender.beganAt(events);
     const took = all.map((at) => at - beganAt).sort();
-    spentMs += took.at(-1)!;
-    lags.push(...took);
+    spentMs += took.at(-1)! - took[0]!;
+    lags.set(took, n * took.length);
   }
   const after = use();
   const messages = lags.length;
@@ -84,11 +115,12 @@ async function pace({ contender, audience }: Stage, events: number, times: numbe
     perSecond: (messages * 1_000) / spentMs,
     serverUs: ((after.server - before.server) * 1e6) / messages,
     clientUs: ((after.client - before.client) * 1e6) / messages,
-    lags: Float64Array.from(lags).sort(),
+    lags: lags.sort(),
   };
 }
 
-function scoreOf({ contender, audience, kilobytesASocket, rounds }: Stage, bare: Stage, sockets: number): FanOut {
+function scoreOf(stage: Stage, bare: Stage): FanOut {
+  const { contender, sockets, audience, rounds } = stage;
   const of = (pick: (round: Round) => number, digits = 0) => rounded(median(rounds.map(pick)), digits);
   const share = (pick: (round: Round) => number) =>
     rounded(median(rounds.map((round, index) => pick(round) / pick(bare.rounds[index]!))));
@@ -104,8 +136,10 @@ function scoreOf({ contender, audience, kilobytesASocket, rounds }: Stage, bare:
     clientCpuUs: of(({ one }) => one.clientUs, 1),
     p50Ms: of(({ one }) => quantile(one.lags, 0.5), 1),
     p99Ms: of(({ one }) => quantile(one.lags, 0.99), 1),
-    kilobytesASocket: rounded(kilobytesASocket, 1),
+    restingKilobytes: rounded(stage.restingKilobytes, 1),
+    usedKilobytes: rounded(stage.kilobytesASocket(), 1),
     connectsPerSecond: audience.connectsPerSecond,
+    connectCpuUs: rounded(stage.connectCpuUs, 0),
   };
 }
 
@@ -118,10 +152,10 @@ async function compareFanOut(contenders: readonly Contender[], sockets: number, 
     for (let round = 0; round < rounds; round++)
       for (const stage of stages)
         stage.rounds.push({
-          one: await pace(stage, 1, Math.min(60, Math.max(10, enough / sockets))),
-          burst: await pace(stage, burst, Math.min(10, Math.max(1, enough / sockets / burst))),
+          one: await pace(stage, 1, Math.min(60, Math.max(10, Math.ceil(enough / sockets)))),
+          burst: await pace(stage, burst, Math.min(10, Math.ceil(enough / sockets / burst))),
         });
-    return stages.map((stage) => scoreOf(stage, stages[0]!, sockets));
+    return stages.map((stage) => scoreOf(stage, stages[0]!));
   } finally {
     for (const { audience } of stages) await audience.close();
   }
@@ -183,39 +217,72 @@ async function sampleFrame({ address, tell }: Contender): Promise<string> {
   return text;
 }
 
-/** Fan-out of all contenders, in one run. */
+/** RabbitMQ is told the body of the same event; its frames have headers of their own. */
+function contendRabbitMq(rabbit: RabbitMq, frame: string): Contender {
+  const body = frame.slice(frame.indexOf("\n\n") + 2, -1);
+  let beganAt = Number.NaN;
+  return {
+    name: "RabbitMQ",
+    pid: rabbit.pid,
+    address: () => rabbit.address,
+    async tell(events) {
+      beganAt = performance.timeOrigin + performance.now();
+      rabbit.tell(body, events);
+    },
+    beganAt: async () => beganAt,
+  };
+}
+
+/** Fan-out of all contenders, in one run: each number of sockets with fresh servers. */
 export async function measureFanOut(sizes: readonly number[], rounds: number): Promise<FanOut[]> {
-  const dataDir = mkdtempSync(join(tmpdir(), "demarc-fan-"));
+  const directory = mkdtempSync(join(tmpdir(), "demarc-fan-"));
   const rows: FanOut[] = [];
-  for (const sockets of sizes) {
-    const own = join(dataDir, String(sockets));
-    const demarc = await startDemarc(own, "off", nodeArgs, { DEMARC_STOMP_SESSIONS: "20000,20000,20000" });
+  try {
+    for (const sockets of sizes) rows.push(...(await measureSize(join(directory, String(sockets)), sockets, rounds)));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  return rows;
+}
+
+async function measureSize(directory: string, sockets: number, rounds: number): Promise<FanOut[]> {
+  const ends: (() => Promise<unknown>)[] = [];
+  try {
+    const demarc = await startDemarc(join(directory, "demarc"), "off", [], {
+      DEMARC_STOMP_SESSIONS: "20000,20000,20000",
+    });
+    ends.push(demarc.stop);
     const database = new pg.Client({ connectionString: demarc.databaseUrl });
     await database.connect();
+    ends.push(() => database.end());
     const ours = await prepareDemarc(demarc, database);
-    const bare = await startBare(await sampleFrame(ours));
-    try {
-      const yardstick: Contender = {
+    const frame = await sampleFrame(ours);
+    const bare = await startBare(frame);
+    ends.push(bare.stop);
+    const contenders: Contender[] = [
+      {
         name: "bare ws",
         pid: bare.pid,
         address: () => ({ port: bare.port, path: "/", headers: {}, hello: [], answers: 0 }),
         tell: bare.tell,
         beganAt: bare.beganAt,
-      };
-      rows.push(...(await compareFanOut([yardstick, ours], sockets, rounds)));
-    } finally {
-      await bare.stop();
-      await database.end();
-      await demarc.stop();
-      rmSync(own, { recursive: true, force: true });
+      },
+      ours,
+    ];
+    const place = findRabbitMq();
+    if (place !== null) {
+      const rabbit = await startRabbitMq(place, join(directory, "rabbitmq"));
+      ends.push(rabbit.stop);
+      contenders.push(contendRabbitMq(rabbit, frame));
     }
+    return await compareFanOut(contenders, sockets, rounds);
+  } finally {
+    for (const end of ends.reverse()) await end();
   }
-  rmSync(dataDir, { recursive: true, force: true });
-  return rows;
 }
 
-const nodeArgs = process.env.BENCH_NODE_ARGS?.split(" ") ?? [];
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  console.table(await measureFanOut(process.argv.slice(2).map(Number), Number(process.env.BENCH_ROUNDS ?? 3)));
+  const [rounds = 3, ...sizes] = process.argv.slice(2).map(Number);
+  console.table(await measureFanOut(sizes, rounds));
   process.exit(0);
 }

@@ -109,7 +109,7 @@ export function followLog(parts: TailParts): Feed {
 
   /** What most sessions do most of the time, hence without a promise: all that is new is given at once. */
   function take(batch: EventBatch): boolean {
-    if (!isLive()) return false;
+    if (isStopped || !connection.isOpen()) return false;
     const { deliveries, bytes } = givenOf(batch);
     if (parts.settledAbove !== null || wanted < deliveries.length || bytes > roomBytes || !connection.hasRoom()) {
       goOn();
