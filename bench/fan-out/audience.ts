@@ -40,7 +40,10 @@ export async function gatherAudience(addresses: readonly Address[]): Promise<Aud
     connectsPerSecond,
     async expect(messages) {
       await Promise.all(children.map(({ ask }) => ask({ expect: messages })));
-      return { receipts: Promise.all(children.map(({ hear }) => hear())).then(join) };
+      const receipts = Promise.all(children.map(({ hear }) => hear())).then(join);
+      // Whoever awaits it is told; until then it may have failed already.
+      receipts.catch(() => {});
+      return { receipts };
     },
     cpu: () => children.reduce((sum, { pid }) => sum + cpuOfTree(pid, false), 0),
     close: async () => void (await Promise.all(children.map(({ end }) => end()))),
@@ -61,11 +64,13 @@ function join(reports: Report[]): Float64Array {
 function converse(child: ChildProcess) {
   const reports: Report[] = [];
   const waiting: ((report: Report) => void)[] = [];
-  child.on("message", (report: Report) => {
+  child.on("message", take);
+  child.once("exit", () => take({ failed: "Subscribers ended early." }));
+  function take(report: Report): void {
     const waiter = waiting.shift();
     if (waiter) waiter(report);
     else reports.push(report);
-  });
+  }
   async function hear(): Promise<Report> {
     const report = reports.shift() ?? (await new Promise<Report>((resolve) => waiting.push(resolve)));
     if ("failed" in report) throw new Error(report.failed);

@@ -1,5 +1,5 @@
 /** WebSocket clients that count messages and note when they came: the load must cost less than what it measures. */
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 
 /** Where to connect, and what to say there. */
 export type Address = {
@@ -11,13 +11,16 @@ export type Address = {
   answers: number;
 };
 
+/** The opcode (RFC 6455, section 5.5.2); who does not answer is cut after a minute. */
+const ping = 9;
+
 export type Ear = {
-  socket: Socket;
   /** Its place among those of its process. */
   index: number;
   /** Messages that it is still to hear. */
   expecting: number;
   send(text: string): void;
+  end(): void;
 };
 
 // Read and looked through at once, so that one will do for all sockets.
@@ -32,9 +35,10 @@ export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => vo
     let missing = 0;
     let answers = 0;
     const socket = connect({ port: at.port, host: "127.0.0.1", onread: { buffer: shared, callback: read } });
-    const ear: Ear = { socket, index: 0, expecting: 0, send: (text) => void socket.write(maskedFrame(text)) };
+    const ear: Ear = { socket, index: 0, expecting: 0, send: (text) => void socket.write(maskedFrame(text)), end };
     socket.setNoDelay(true);
     socket.on("error", reject);
+    socket.on("close", lost);
     const lines = Object.entries(at.headers).map(([name, value]) => `${name}: ${value}\r\n`);
     socket.write(
       `GET ${at.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v12.stomp\r\n${lines.join("")}\r\n`,
@@ -73,8 +77,23 @@ export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => vo
         if (isMessage && place <= bytes.length) hear(bytes.subarray(from, place));
         else if (isMessage) missing = place - bytes.length;
         else if (place > bytes.length) return keep(bytes.subarray(from - head));
+        else if ((bytes[from - head]! & 15) === ping) pong(bytes.subarray(from, place));
       }
       return true;
+    }
+
+    function lost(): void {
+      if (isUp) throw new Error("A server closed a socket that was to hear news.");
+      reject(new Error("The handshake was not answered."));
+    }
+
+    function end(): void {
+      socket.removeListener("close", lost);
+      socket.destroy();
+    }
+
+    function pong(payload: Buffer): void {
+      socket.write(Buffer.concat([Buffer.from([0x8a, 0x80 | payload.length, 0, 0, 0, 0]), payload]));
     }
 
     function keep(bytes: Buffer): boolean {

@@ -54,6 +54,10 @@ export async function startRabbitMq(place: string, directory: string): Promise<R
   };
   const names = spawn("epmd", ["-address", "127.0.0.1", "-port", String(mapper)], { env, stdio: "ignore" });
   const server = spawn(join(place, "sbin", "rabbitmq-server"), { env, stdio: ["ignore", "pipe", "pipe"] });
+  process.once("exit", () => {
+    server.kill();
+    names.kill();
+  });
   const stopAll = async () => {
     await end(server);
     await end(names);
@@ -80,7 +84,7 @@ export async function startRabbitMq(place: string, directory: string): Promise<R
         for (let n = 0; n < messages; n++) publisher.send(frame);
       },
       async stop() {
-        publisher.socket.destroy();
+        publisher.end();
         await stopAll();
       },
     };
