@@ -35,7 +35,7 @@ export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => vo
     let missing = 0;
     let answers = 0;
     const socket = connect({ port: at.port, host: "127.0.0.1", onread: { buffer: shared, callback: read } });
-    const ear: Ear = { socket, index: 0, expecting: 0, send: (text) => void socket.write(maskedFrame(text)), end };
+    const ear: Ear = { index: 0, expecting: 0, send: (text) => void socket.write(maskedFrame(text)), end };
     socket.setNoDelay(true);
     socket.on("error", reject);
     socket.on("close", lost);
@@ -83,7 +83,7 @@ export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => vo
     }
 
     function lost(): void {
-      if (isUp) throw new Error("A server closed a socket that was to hear news.");
+      if (isUp) throw new Error(`The server of ${at.path} closed a socket that was to hear news.`);
       reject(new Error("The handshake was not answered."));
     }
 

@@ -2,7 +2,6 @@
  * What a connection writes in one turn of the event loop, put together in one piece and written by one call. Most of it
  * is taken by the system at once: the memory that it was put together in then serves the next connection.
  */
-import type { Socket } from "node:net";
 import type { renderFrame } from "./frame.ts";
 
 /** Connections that have something to write when this turn of the event loop is over. */
@@ -33,12 +32,15 @@ function takePiece(bytes: number): Buffer {
   return slab.subarray(slabUsed, slabUsed + bytes);
 }
 
+/** What it needs of a socket: `writableLength` is what the system has not taken. */
+type Sink = { write(bytes: Uint8Array, written: () => void): unknown; readonly writableLength: number };
+
 export type Outbox = {
   /** Octets that wait for the next `send`. */
   bytes(): number;
   add(frame: Rendered, asText: boolean): void;
   /** Writes all; `written` is called when it has left. */
-  send(socket: Socket, written: () => void): void;
+  send(socket: Sink, written: () => void): void;
   clear(): void;
 };
 

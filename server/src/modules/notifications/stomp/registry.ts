@@ -78,7 +78,8 @@ export async function lookRound(kernel: Kernel, seen: ReadonlyMap<string, Date>)
     const marks = JSON.stringify([...seen].map(([id, at]) => ({ id, at })));
     await tx.run(
       query(sql`update notifications.stomp_session s set last_seen_at = m.at
-        from jsonb_to_recordset(${marks}::jsonb) as m(id text, at timestamptz) where s.id = m.id`),
+        from jsonb_to_recordset(${marks}::jsonb) as m(id text, at timestamptz) where s.id = m.id
+          and m.at > s.last_seen_at + interval '1 second'`),
     );
     const rows = await tx.rows(
       query<{ id: string }>(sql`select id from notifications.stomp_session where process_id = ${kernel.processes.id}`),

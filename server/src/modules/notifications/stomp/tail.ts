@@ -110,23 +110,29 @@ export function followLog(parts: TailParts): Feed {
   /** What most sessions do most of the time, hence without a promise: all that is new is given at once. */
   function take(batch: EventBatch): boolean {
     if (isStopped || !connection.isOpen()) return false;
-    const { deliveries, bytes } = givenOf(batch);
-    if (parts.settledAbove !== null || wanted < deliveries.length || bytes > roomBytes || !connection.hasRoom()) {
-      goOn();
-      return false;
-    }
-    try {
-      check(batch.who);
-    } catch {
+    const deliveries = takeable(batch);
+    if (deliveries === null) {
       goOn();
       return false;
     }
     wanted -= deliveries.length;
     place = batch.next;
     if (deliveries.length > 0) connection.give({ kind: "events", subscription: key, batch: deliveries });
-    isWaiting = batch.atEnd && wanted > 0 && connection.isOpen() && !isStopped;
+    isWaiting = batch.atEnd && wanted > 0 && !isStopped && connection.isOpen();
     if (!isWaiting) start();
     return isWaiting;
+  }
+
+  /** The whole batch, where there is room for it; null: it is to be taken piece by piece, or told why not. */
+  function takeable(batch: EventBatch): readonly Delivery[] | null {
+    if (parts.settledAbove !== null || wanted < batch.events.length || !connection.hasRoom()) return null;
+    try {
+      check(batch.who);
+      const { deliveries, bytes } = givenOf(batch);
+      return bytes > roomBytes ? null : deliveries;
+    } catch {
+      return null;
+    }
   }
 
   function goOn(): void {
