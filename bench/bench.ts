@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { startBare } from "./bare.ts";
 import { measureBulk } from "./bulk.ts";
 import { call, startDemarc } from "./demarc.ts";
+import { measureFanOut } from "./fan-out/fan-out.ts";
 import type { Score } from "./figures.ts";
 import { measureGrants } from "./grants.ts";
 import { measureCreate, measureGet } from "./hot-calls.ts";
@@ -17,13 +18,12 @@ import { describeMachine } from "./machine.ts";
 import { measureSealing } from "./sealing.ts";
 import { newWatch, seed } from "./seed.ts";
 import { durabilityOf, measureStarts } from "./starts.ts";
-import { measureFanOut } from "./stomp.ts";
 import { measureWebhooks } from "./webhooks.ts";
 
 const { values: options } = parseArgs({ options: { json: { type: "string" }, quick: { type: "boolean" } } });
 const pace = options.quick
-  ? { rounds: 2, seconds: 1, samples: 20, watches: 20_000, bulks: 2, starts: 1, subscribers: [100] }
-  : { rounds: 5, seconds: 4, samples: 100, watches: 100_000, bulks: 5, starts: 3, subscribers: [1_000, 5_000] };
+  ? { rounds: 2, seconds: 1, samples: 20, watches: 20_000, bulks: 2, starts: 1, subscribers: [100, 1_000] }
+  : { rounds: 5, seconds: 4, samples: 100, watches: 100_000, bulks: 5, starts: 3, subscribers: [100, 1_000, 5_000] };
 
 function show(title: string, scores: readonly Score[]): void {
   console.log(`\n${title}`);
@@ -68,8 +68,10 @@ try {
   console.table(webhooks);
   const durability = await durabilityOf(demarc.databaseUrl);
   await demarc.stop();
-  const fanOut = await measureFanOut(pace.subscribers);
-  console.log("\n(i) fan-out over STOMP: messages a second, latency of one event to all, beside bare ws");
+  const fanOut = await measureFanOut(pace.subscribers, Math.min(3, pace.rounds));
+  console.log(
+    "\n(i) fan-out over STOMP: one event at a time and 20 at a time; ofBare: share of bare ws with the same frames",
+  );
   console.table(fanOut);
   const starts = await measureStarts(pace.starts);
   console.log("\n(e) starts and idle memory");

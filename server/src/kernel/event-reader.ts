@@ -3,6 +3,7 @@
  * one statement, in which the events, what the caller may see of them, and the generation of rights are one state: had
  * anything been taken away that the caller's rights were read before, they are read again and so are the events.
  */
+import { hash } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import { query } from "./db.ts";
 import { dayOf, type Place, positionExpired, unknownPlace } from "./event-cursor.ts";
@@ -82,12 +83,25 @@ type State = {
 export type LogAccess = Pick<Kernel, "db" | "events" | "gate" | "processes" | "now" | "settings" | "versions">;
 
 /**
- * Reads one batch. Throws `position_expired`, with the oldest cursor there is, for a place that the log no longer keeps,
- * and whatever `reader` refuses with.
+ * Gives the rows of a statement: by `work`, or those that the statement of the same key gave others just now. The key
+ * holds the generation of rights, so that no rows outlive them.
  */
-export async function readEvents(kernel: LogAccess, reader: Reader, ask: EventAsk): Promise<EventBatch> {
+export type ShareRows = <Row>(key: string, work: () => Promise<Row[]>) => Promise<Row[]>;
+
+/**
+ * Reads one batch. Throws `position_expired`, with the oldest cursor there is, for a place that the log no longer keeps,
+ * and whatever `reader` refuses with. `share`: where several callers that may see the same read the same at a time.
+ */
+export async function readEvents(
+  kernel: LogAccess,
+  reader: Reader,
+  ask: EventAsk,
+  share?: ShareRows,
+): Promise<EventBatch> {
   const { place, limit, descending } = ask;
-  const { who, rows } = await asOneState(kernel, reader, (now) => batchQuery(now, ask));
+  const keyOf = (now: Principal) =>
+    `${place.epoch} ${place.position} ${place.day} ${limit} ${descending} ${sightOf(now, ask.filter)}`;
+  const { who, rows } = await asOneState(kernel, reader, (now) => batchQuery(now, ask), share && { share, keyOf });
   const state = rows[0]!;
   const head = placeOfHead(state);
   refuseIfGone(kernel, place, state, who);
@@ -195,11 +209,17 @@ export async function findPlace(kernel: LogAccess, who: Principal, start: Start,
 }
 
 /** Runs a statement with the rights that hold in the very state it reads. */
-async function asOneState(kernel: LogAccess, reader: Reader, build: (who: Principal) => RawBuilder<unknown>) {
+async function asOneState(
+  kernel: LogAccess,
+  reader: Reader,
+  build: (who: Principal) => RawBuilder<unknown>,
+  sharing?: { share: ShareRows; keyOf(who: Principal): string },
+) {
   for (let tries = 0; tries < mostTries; tries++) {
     const known = kernel.processes.generation();
     const who = await reader();
-    const rows = await kernel.db.in(who.acting.id).rows(query(build(who) as RawBuilder<State & LoggedEvent>));
+    const run = () => kernel.db.in(who.acting.id).rows(query(build(who) as RawBuilder<State & LoggedEvent>));
+    const rows = await (sharing ? sharing.share(`${known} ${sharing.keyOf(who)}`, run) : run());
     const { generation } = rows[0]!;
     if (generation <= known) return { who, rows };
     kernel.processes.reach(generation);
@@ -235,6 +255,21 @@ function visibleEvents(who: Principal, filter: EventFilter): RawBuilder<boolean>
   if (filter.ownerId !== undefined) parts.push(sql`e.owner_id = ${filter.ownerId}`);
   if (filter.until) parts.push(sql`e.logged_at < ${filter.until}`);
   return sql.join(parts, sql` and `) as RawBuilder<boolean>;
+}
+
+const sights = new WeakMap<Principal, WeakMap<EventFilter, string>>();
+
+/** Names what a caller may see through a filter: the same for all in whose place the statement would be the same. */
+function sightOf(who: Principal, filter: EventFilter): string {
+  const own = sights.get(who) ?? new WeakMap<EventFilter, string>();
+  sights.set(who, own);
+  let sight = own.get(filter);
+  if (sight === undefined) {
+    const { sql: text, parameters } = query(visibleEvents(who, filter));
+    sight = `${who.acting.id} ${hash("sha256", JSON.stringify([text, parameters]), "base64")}`;
+    own.set(filter, sight);
+  }
+  return sight;
 }
 
 /** Which events of these types the caller may see: types with one rule are asked for together. */

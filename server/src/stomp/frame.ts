@@ -318,22 +318,25 @@ export function isText(frame: OutFrame | Beat): boolean {
   return frame.kind === "beat" || frame.rest === null || frame.rest.isText;
 }
 
-const beatBytes = Buffer.from([lineFeed]);
+const beatText = "\n";
 
-/** The octets of a frame in one Buffer; version null: before one was agreed. The Buffer of a beat is always the same. */
-export function writeFrame(frame: OutFrame | Beat, version: Version | null): Uint8Array {
-  if (frame.kind === "beat") return beatBytes;
+/**
+ * A frame's octets in two parts: text of its own, and what it shares with others. Version null: before one was agreed.
+ * Whoever writes to many copies each part once.
+ */
+export function renderFrame(frame: OutFrame | Beat, version: Version | null): { own: string; shared: Buffer | null } {
+  if (frame.kind === "beat") return { own: beatText, shared: null };
   const escaping = frame.command === "CONNECTED" ? null : version;
-  let head = frame.command + "\n";
-  for (const [name, value] of frame.headers)
-    head += encode(name, escaping, true) + ":" + encode(value, escaping) + "\n";
-  if (frame.rest === null) return Buffer.from(head + "\n\0");
-  const rest = renderShared(frame.rest, escaping);
-  const headBytes = Buffer.byteLength(head);
-  const bytes = Buffer.allocUnsafe(headBytes + rest.length);
-  bytes.write(head, 0, "utf8");
-  bytes.set(rest, headBytes);
-  return bytes;
+  let own = frame.command + "\n";
+  for (const [name, value] of frame.headers) own += encode(name, escaping, true) + ":" + encode(value, escaping) + "\n";
+  if (frame.rest === null) return { own: own + "\n\0", shared: null };
+  return { own, shared: renderShared(frame.rest, escaping) };
+}
+
+/** The octets of a frame in one Buffer. */
+export function writeFrame(frame: OutFrame | Beat, version: Version | null): Uint8Array {
+  const { own, shared } = renderFrame(frame, version);
+  return shared === null ? Buffer.from(own) : Buffer.concat([Buffer.from(own), shared]);
 }
 
 function renderShared(shared: Shared, version: Version | null): Buffer {

@@ -6,7 +6,8 @@ import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import type { Input, Settings, Wish } from "./contract.ts";
 import { refuse } from "./faults.ts";
-import { type Beat, FrameReader, isText, type OutFrame, writeFrame } from "./frame.ts";
+import { type Beat, FrameReader, isText, type OutFrame, renderFrame } from "./frame.ts";
+import { createOutbox, flushSoon } from "./outbox.ts";
 import { type Session, startSession, step, takesFrame } from "./session.ts";
 
 /** Octets that may wait in a socket before a session is given more of the log. */
@@ -17,12 +18,15 @@ const stuckMs = 30_000;
 const pingMs = 30_000;
 const pongMs = 60_000;
 const cutMs = 5_000;
-const checkMs = 5_000;
+const lookMs = 5_000;
 
 /** One way to a client. */
 type Line = {
   socket: Socket;
-  write(bytes: Uint8Array, asText: boolean, written: () => void): void;
+  /** Whether frames may still be sent. */
+  isOpen(): boolean;
+  /** Messages of WebSocket, or a bare stream of octets. */
+  isWebSocket: boolean;
   pause(): void;
   resume(): void;
   /** Says goodbye once all is flushed. */
@@ -73,7 +77,8 @@ export class ClientSocket extends WebSocket {
 export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Connection {
   const line: Line = {
     socket,
-    write: (bytes, asText, written) => ws.send(bytes, { binary: !asText, compress: false }, written),
+    isOpen: () => ws.readyState === ws.OPEN,
+    isWebSocket: true,
     pause: () => ws.pause(),
     resume: () => ws.resume(),
     close: (code) => ws.close(code),
@@ -93,7 +98,8 @@ export function serveWebSocket(ws: WebSocket, socket: Socket, parts: Parts): Con
 export function serveTcp(socket: Socket, parts: Parts): Connection {
   const line: Line = {
     socket,
-    write: (bytes, _asText, written) => void socket.write(bytes, written),
+    isOpen: () => socket.writable,
+    isWebSocket: false,
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     close: () => void socket.end(),
@@ -111,6 +117,22 @@ export function serveTcp(socket: Socket, parts: Parts): Connection {
 
 const nowMs = () => performance.now();
 
+/** What is done for each connection every few seconds: one timer for all. */
+const looks = new Set<() => void>();
+let looking: NodeJS.Timeout | undefined;
+function lookRegularly(look: () => void): void {
+  looks.add(look);
+  looking ??= setInterval(() => {
+    for (const each of looks) each();
+  }, lookMs);
+}
+function lookNoLonger(look: () => void): void {
+  looks.delete(look);
+  if (looks.size > 0) return;
+  clearInterval(looking);
+  looking = undefined;
+}
+
 function open(line: Line, parts: Parts) {
   const reader = new FrameReader(parts.preLoginBytes);
   const began = startSession(parts.settings, nowMs());
@@ -122,8 +144,7 @@ function open(line: Line, parts: Parts) {
   let isClosed = false;
   let isPaused = false;
   let isDraining = false;
-  let corked = false;
-  let waiting = 0;
+  const outbox = createOutbox(line.isWebSocket);
   let leftAt = nowMs();
   let heardAt = nowMs();
   let answeredAt = nowMs();
@@ -140,8 +161,12 @@ function open(line: Line, parts: Parts) {
   };
   const server = parts.serve(connection);
 
+  function waitingBytes(): number {
+    return isClosed ? 0 : outbox.bytes() + line.socket.writableLength;
+  }
+
   function hasRoom(): boolean {
-    return waiting < roomBytes || state.phase === "ended";
+    return waitingBytes() < roomBytes || state.phase === "ended";
   }
 
   function makeRoom(): void {
@@ -150,23 +175,26 @@ function open(line: Line, parts: Parts) {
 
   function write(frame: OutFrame | Beat): void {
     if (isClosed) return;
-    if (!corked) {
-      corked = true;
-      line.socket.cork();
-      setImmediate(() => {
-        corked = false;
-        line.socket.uncork();
-      });
+    if (outbox.bytes() === 0) {
+      flushSoon(flush);
+      if (line.socket.writableLength === 0) leftAt = nowMs();
     }
-    const bytes = writeFrame(frame, state.version);
-    if (waiting === 0) leftAt = nowMs();
-    waiting += bytes.length;
-    line.write(bytes, asText && isText(frame), () => {
-      waiting -= bytes.length;
-      leftAt = nowMs();
+    outbox.add(renderFrame(frame, state.version), asText && isText(frame));
+  }
+
+  function flush(): void {
+    if (outbox.bytes() === 0) return;
+    if (!isClosed && line.isOpen()) outbox.send(line.socket, written);
+    else {
+      outbox.clear();
       if (forRoom.length > 0) makeRoom();
-      if (isPaused) readOn();
-    });
+    }
+  }
+
+  function written(): void {
+    leftAt = nowMs();
+    if (forRoom.length > 0) makeRoom();
+    if (isPaused) readOn();
   }
 
   function give(input: Input): void {
@@ -197,7 +225,7 @@ function open(line: Line, parts: Parts) {
     if (isDraining) return;
     isDraining = true;
     try {
-      while (takesFrame(state, nowMs()) && waiting < parts.bufferBytes) {
+      while (takesFrame(state, nowMs()) && waitingBytes() < parts.bufferBytes) {
         const item = reader.next();
         if (item === null) break;
         take(step(state, item, nowMs()));
@@ -205,7 +233,7 @@ function open(line: Line, parts: Parts) {
     } finally {
       isDraining = false;
     }
-    const isFull = reader.heldBytes > heldBytes || (waiting >= parts.bufferBytes && state.phase !== "ended");
+    const isFull = reader.heldBytes > heldBytes || (waitingBytes() >= parts.bufferBytes && state.phase !== "ended");
     if (isFull === isPaused || isClosed) return;
     isPaused = isFull;
     if (isFull) line.pause();
@@ -219,12 +247,13 @@ function open(line: Line, parts: Parts) {
 
   function hangUp(code: number | null, fault: string | null): void {
     clearTimeout(timer);
-    clearInterval(checks);
+    lookNoLonger(look);
     server.ended(fault);
     makeRoom();
     if (isClosed) return;
     // A paused socket would not hear the other side's goodbye.
     line.resume();
+    flush();
     if (code !== null) line.close(code);
     cutTimer = setTimeout(line.cut, cutMs);
   }
@@ -253,14 +282,14 @@ function open(line: Line, parts: Parts) {
   function gone(): void {
     isClosed = true;
     clearTimeout(cutTimer);
-    waiting = 0;
+    outbox.clear();
     give({ kind: "gone" });
     makeRoom();
   }
 
-  function check(): void {
+  function look(): void {
     const now = nowMs();
-    if (waiting > 0 && now - leftAt > stuckMs) give({ kind: "end", refusal: refuse("slow_consumer") });
+    if (waitingBytes() > 0 && now - leftAt > stuckMs) give({ kind: "end", refusal: refuse("slow_consumer") });
     if (line.ping === null) return;
     if (now - Math.max(answeredAt, heardAt) > pongMs && pingedAt > answeredAt) line.cut();
     else if (now - pingedAt >= pingMs) {
@@ -269,7 +298,7 @@ function open(line: Line, parts: Parts) {
     }
   }
 
-  const checks = setInterval(check, checkMs);
+  lookRegularly(look);
   take(began);
   return {
     connection,

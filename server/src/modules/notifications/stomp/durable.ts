@@ -122,12 +122,12 @@ export async function storeProgress(
 
 export async function letGoDurables(
   tx: Transaction,
-  sessionId: string,
+  sessionIds: readonly string[],
   only: string[] | null,
   now: Date,
 ): Promise<void> {
   await tx.run(
     query(sql`update notifications.durable set session_id = null, last_used_at = ${now}
-      where session_id = ${sessionId} ${only === null ? sql`` : sql`and id = any(${only})`}`),
+      where session_id = any(${[...sessionIds]}) ${only === null ? sql`` : sql`and id = any(${only})`}`),
   );
 }

@@ -19,12 +19,12 @@ import { hearProcesses } from "./channel.ts";
 import { createChat } from "./chat.ts";
 import { chooseProtocol, handshakeHeaders, judgeHandshake, refuseHandshake, refusePlainCall } from "./handshake.ts";
 import { createQueues } from "./queue.ts";
-import { lookRound } from "./registry.ts";
+import { createRegistry, lookRound } from "./registry.ts";
 import { createRender } from "./render.ts";
 import { connectStomp } from "./routes.ts";
 import { type Handshake, type Member, type Shared, serveSession } from "./session.ts";
 import { endOf, standingOf } from "./standing.ts";
-import { createTogether } from "./tail.ts";
+import { createTogether } from "./together.ts";
 
 const maxMessageBytes = maxBodyBytes + 64 * 1024;
 const checkMs = 1_000;
@@ -45,6 +45,7 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     together: createTogether(kernel),
     queues,
     chat: stomp.chat && createChat(stomp.chat),
+    registry: createRegistry(kernel),
     members,
     entering: new Set(),
     barAddress: (address, seconds) => void bars.set(countingKey(address), kernel.now().getTime() + seconds * 1_000),
@@ -205,16 +206,18 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
 
 /** Ends the sessions whose credentials are no longer good; each credential is asked for once. */
 async function checkStandings(kernel: Kernel, members: ReadonlyMap<string, Member>, haveRightsChanged: boolean) {
-  const known = new Map<string, ReturnType<typeof standingOf>>();
-  for (const { bearing, connection, feeds } of [...members.values()]) {
-    const key = `${bearing.credential} ${bearing.address} ${bearing.label}`;
-    const asked = known.get(key) ?? standingOf(kernel, bearing);
-    known.set(key, asked);
-    // A database that is away takes nothing from anybody.
-    const standing = await asked.catch(() => null);
-    if (standing === null || !connection.isOpen()) continue;
-    if (!standing.ok) {
-      connection.give({ kind: "end", refusal: { code: endOf(standing) } });
-    } else if (haveRightsChanged) for (const feed of feeds()) feed.check();
-  }
+  const alike = Map.groupBy(members.values(), ({ bearingName }) => bearingName);
+  await Promise.all(
+    [...alike.values()].map(async (group) => {
+      // A database that is away takes nothing from anybody.
+      const standing = await standingOf(kernel, group[0]!.bearing).catch(() => null);
+      if (standing === null) return;
+      for (const { connection, feeds } of group) {
+        if (!connection.isOpen()) continue;
+        if (!standing.ok) {
+          connection.give({ kind: "end", refusal: { code: endOf(standing) } });
+        } else if (haveRightsChanged) for (const feed of feeds()) feed.check();
+      }
+    }),
+  );
 }

@@ -2,7 +2,7 @@
 import { inTransaction, systemCaller } from "#kernel/context";
 import { readCredential } from "#kernel/credential-header";
 import type { Db } from "#kernel/db";
-import { findPlace, readEvents } from "#kernel/event-reader";
+import { readEvents } from "#kernel/event-reader";
 import { newId } from "#kernel/ids";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
@@ -25,10 +25,11 @@ import {
   releaseItems,
   settleItems,
 } from "./queue.ts";
-import { enterSession, leaveSession } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import type { Render } from "./render.ts";
-import { type Bearing, maySubscribe, Over, type Refused, readerOf, standingOf } from "./standing.ts";
-import { type Feed, followLog, type Together } from "./tail.ts";
+import { type Bearing, maySubscribe, nameOfBearing, Over, type Refused, readerOf, standingOf } from "./standing.ts";
+import { type Feed, followLog } from "./tail.ts";
+import type { Together } from "./together.ts";
 
 /** What the handshake brought. */
 export type Handshake = {
@@ -49,6 +50,7 @@ export type Shared = {
   together: Together;
   queues: Queues;
   chat: Chat | null;
+  registry: Registry;
   members: Map<string, Member>;
   /** Sessions that are about to be members: they count against the limit of the process. */
   entering: Set<string>;
@@ -61,6 +63,8 @@ export type Member = {
   id: string;
   connection: Connection;
   bearing: Bearing;
+  /** Bearings of one name are the same. */
+  bearingName: string;
   feeds(): Iterable<Feed>;
 };
 
@@ -83,6 +87,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     id: sessionId,
     connection,
     bearing: bearing!,
+    bearingName: nameOfBearing(bearing!),
     *feeds() {
       for (const { feed } of held.values()) if (feed) yield feed;
     },
@@ -155,8 +160,9 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     if (members.size + entering.size >= kernel.settings.stomp.sessions.process) return false;
     entering.add(sessionId);
     try {
-      isEntered = await enterSession(kernel, caller, {
+      isEntered = await shared.registry.enter({
         id: sessionId,
+        who: caller,
         address: handshake.address,
         stompVersion: connection.version() ?? "",
         label: handshake.label,
@@ -237,7 +243,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     reader: () => Promise<Principal>,
   ): Promise<Partial<Opened>> {
     const said = await beginningOf(kernel, now, opening);
-    const begin = said ?? (await findPlace(kernel, now, { from: "now" }, "from"));
+    const begin = said ?? (await shared.together.head(now));
     let place = begin;
     let durableId: string | null = null;
     let progress: Opened["progress"] = null;
@@ -249,7 +255,6 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
     }
     // A place that the log no longer keeps is refused now, and not after the RECEIPT.
     if (place !== begin || said !== null) await readEvents(kernel, reader, { place, filter: hearing.filter, limit: 1 });
-    const { credential, address, label } = bearing!;
     const feed = followLog({
       kernel,
       connection,
@@ -257,7 +262,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
       hearing,
       place,
       reader,
-      readerKey: `${credential} ${address} ${label} ${now.acting.id}`,
+      readerKey: `${nameOfBearing(bearing!)} ${now.acting.id}`,
       settledAbove: progress === null ? null : new Set(progress.settledAbove),
       render: shared.render,
       together: shared.together,
@@ -321,7 +326,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
         await kernel.db.transaction(queue.tenantId, (tx) => releaseItems(tx, queue.id, sessionId));
     }
     if (durables.length > 0)
-      await kernel.db.transaction(who!.tenant.id, (tx) => letGoDurables(tx, sessionId, durables, kernel.now()));
+      await kernel.db.transaction(who!.tenant.id, (tx) => letGoDurables(tx, [sessionId], durables, kernel.now()));
   }
 
   function notice(key: number, kind: Notice): void {
@@ -363,7 +368,7 @@ export function serveSession(shared: Shared, handshake: Handshake, connection: C
         members.delete(sessionId);
         for (const { feed } of held.values()) feed?.stop();
         if (fault !== null) record("ERROR", fault, startedMs);
-        if (isEntered) await leaveSession(kernel, who!.tenant.id, sessionId, [...usedQueues.values()]);
+        if (isEntered) await shared.registry.leave(who!.tenant.id, sessionId, [...usedQueues.values()]);
       });
       work = end.catch(() => {});
       kernel.aside(end);

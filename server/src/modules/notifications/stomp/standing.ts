@@ -6,6 +6,10 @@ import type { FaultCode, Refusal } from "../../../stomp/faults.ts";
 /** What a session proves itself by, and how it came. */
 export type Bearing = { credential: string; address: string; label: string };
 
+export function nameOfBearing({ credential, address, label }: Bearing): string {
+  return `${credential} ${address} ${label}`;
+}
+
 export type Standing = { ok: true; who: Principal; expiresAtMs: number } | Refused;
 /** `tenantId` and `reason` are for the activity log of whom the credential belongs to, never for the caller. */
 export type Refused = {

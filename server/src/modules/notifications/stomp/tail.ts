@@ -3,8 +3,8 @@
  * stand at the same place with the same filter read together; rights and events are one state for all of them.
  */
 import { hash } from "node:crypto";
-import { LRUCache } from "lru-cache";
 import type { Place } from "#kernel/event-cursor";
+import type { EventFilter } from "#kernel/event-filter";
 import { type EventBatch, eventsAt, type LoggedEvent, placeAfter, readEvents } from "#kernel/event-reader";
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
@@ -13,11 +13,13 @@ import type { Connection } from "../../../stomp/socket.ts";
 import type { Hearing } from "./opening.ts";
 import type { Render } from "./render.ts";
 import { Over } from "./standing.ts";
+import type { Follower, Group, Together } from "./together.ts";
 
 const batchSize = 100;
 /** Messages that are given at a time, with a look at the socket in between. */
 const sliceSize = 10;
-const waitMs = 30_000;
+/** What is given at once to a socket that has room. */
+const roomBytes = 65_536;
 
 /** What a subscription of any kind does for its session. */
 export type Feed = {
@@ -28,40 +30,10 @@ export type Feed = {
   stop(): void;
 };
 
-/** Work that several sessions want at the same moment, done once. */
-export type Together = {
-  join<T>(key: string, work: () => Promise<T>): Promise<T>;
-  /** Reads a batch, or takes one that was just read with the rights that still hold. */
-  read(key: string, work: () => Promise<EventBatch>): Promise<EventBatch>;
-};
-
-/** Sessions that fell behind by a few turns of the event loop need not read again what others just read. */
-const freshMs = 250;
-
-export function createTogether({ processes }: Pick<Kernel, "processes">): Together {
-  const running = new Map<string, Promise<unknown>>();
-  const recent = new LRUCache<string, { batch: EventBatch; generation: number }>({ max: 500, ttl: freshMs });
-  function join<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const known = running.get(key);
-    if (known) return known as Promise<T>;
-    const mine = work().finally(() => running.delete(key));
-    running.set(key, mine);
-    return mine;
-  }
-  return {
-    join,
-    async read(key, work) {
-      const known = recent.get(key);
-      if (known && processes.isCurrent() && processes.generation() === known.generation) return known.batch;
-      return join(key, async () => {
-        const generation = processes.generation();
-        const batch = await work();
-        // An empty one would be read again and again by those who know that there is news.
-        if (batch.events.length > 0) recent.set(key, { batch, generation });
-        return batch;
-      });
-    },
-  };
+/** Filters of one name let through the same. */
+function nameOfFilter({ kinds, subject, includeBelow, ownerId }: EventFilter): string {
+  const about = [kinds.map(({ type }) => type), subject, includeBelow, ownerId];
+  return hash("sha256", JSON.stringify(about), "base64");
 }
 
 export type TailParts = {
@@ -82,16 +54,26 @@ export type TailParts = {
   failed(error: unknown): Promise<void>;
 };
 
+/** What the sessions of a line are given of a batch: the same. */
+type Given = { deliveries: readonly Delivery[]; bytes: number };
+const given = new WeakMap<EventBatch, Map<string, Given>>();
+
 export function followLog(parts: TailParts): Feed {
   const { kernel, connection, key, hearing, reader, together } = parts;
   const { events } = kernel;
-  const { kinds, subject, includeBelow, ownerId } = hearing.filter;
-  const about = [kinds.map(({ type }) => type), subject, includeBelow, ownerId];
-  const group = `${parts.readerKey} ${hash("sha256", JSON.stringify(about), "base64")}`;
+  const group: Group = {
+    name: `${parts.readerKey} ${nameOfFilter(hearing.filter)}`,
+    read: (from) =>
+      readEvents(kernel, reader, { place: from, filter: hearing.filter, limit: batchSize }, together.share),
+  };
   let place = parts.place;
   let wanted = 0;
   let isRunning = false;
+  let isWaiting = false;
+  let hasBegun = false;
   let isStopped = false;
+  /** Found to be allowed to hear this: rights that change come as another object. */
+  let admitted: Principal | null = null;
 
   function isLive(): boolean {
     return !isStopped && connection.isOpen() && !events.closing.aborted;
@@ -102,24 +84,76 @@ export function followLog(parts: TailParts): Feed {
   }
 
   function check(who: Principal): void {
+    if (who === admitted) return;
     if (!hearing.allows(who)) throw new Over({ code: "destination_not_available" });
+    admitted = who;
   }
 
   async function run(): Promise<void> {
+    // Most begin where the log ends: whoever does not is told so at once.
+    if (!hasBegun) {
+      hasBegun = true;
+      return wait();
+    }
     while (wanted > 0 && isLive()) {
       await connection.room();
-      const from = place;
-      const batch = await together.read(`${group} ${from.epoch} ${from.position}`, () =>
-        readEvents(kernel, reader, { place: from, filter: hearing.filter, limit: batchSize }),
-      );
+      const batch = await together.read(group, place);
       if (!isLive()) return;
       check(batch.who);
       const isWhole = await deliver(batch);
       if (!isWhole || !batch.atEnd || !isLive()) continue;
-      const { position } = batch.head;
-      // Only aborted with the server: others may be waiting for the same.
-      await together.join(`${group} news ${position}`, () => events.newsAfter(position, waitMs));
+      return wait();
     }
+  }
+
+  function wait(): void {
+    isWaiting = true;
+    together.wait(group, place, follower);
+  }
+
+  /** What most sessions do most of the time, hence without a promise: all that is new is given at once. */
+  function take(batch: EventBatch): boolean {
+    if (isStopped || !connection.isOpen()) return false;
+    const deliveries = takeable(batch);
+    if (deliveries === null) {
+      goOn();
+      return false;
+    }
+    wanted -= deliveries.length;
+    place = batch.next;
+    if (deliveries.length > 0) connection.give({ kind: "events", subscription: key, batch: deliveries });
+    isWaiting = batch.atEnd && wanted > 0 && !isStopped && connection.isOpen();
+    if (!isWaiting) start();
+    return isWaiting;
+  }
+
+  /** The whole batch, where there is room for it; null: it is to be taken piece by piece, or told why not. */
+  function takeable(batch: EventBatch): readonly Delivery[] | null {
+    if (parts.settledAbove !== null || wanted < batch.events.length || !connection.hasRoom()) return null;
+    try {
+      check(batch.who);
+      const { deliveries, bytes } = givenOf(batch);
+      return bytes > roomBytes ? null : deliveries;
+    } catch {
+      return null;
+    }
+  }
+
+  function goOn(): void {
+    isWaiting = false;
+    start();
+  }
+
+  function givenOf(batch: EventBatch): Given {
+    const versions = given.get(batch) ?? new Map<string, Given>();
+    given.set(batch, versions);
+    let known = versions.get(hearing.version);
+    if (!known) {
+      const deliveries = batch.events.map((event) => deliveryOf(batch, event));
+      known = { deliveries, bytes: deliveries.reduce((sum, { shared }) => sum + shared.body.length, 0) };
+      versions.set(hearing.version, known);
+    }
+    return known;
   }
 
   /** Gives what there is room for; false: not all of it. */
@@ -149,7 +183,7 @@ export function followLog(parts: TailParts): Feed {
   }
 
   function start(): void {
-    if (isRunning || !isLive()) return;
+    if (isRunning || isWaiting || !isLive()) return;
     isRunning = true;
     run()
       .catch(parts.failed)
@@ -184,6 +218,7 @@ export function followLog(parts: TailParts): Feed {
     }
   }
 
+  const follower: Follower = { take, goOn };
   const feed: Feed = {
     need(count) {
       wanted = count;
