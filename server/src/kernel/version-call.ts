@@ -17,7 +17,9 @@ export function replyOfWork({ versions }: Kernel, { entry, version }: Visit, dat
   const status = 201 in replies ? 201 : 200;
   const schema = replies[status];
   const shown =
-    schema && !versions.isNewest(version!.label) ? versions.downgrade(data, schema, version!.label, { id, status }) : data;
+    schema && !versions.isNewest(version!.label)
+      ? versions.downgrade(data, schema, version!.label, { id, status })
+      : data;
   return { status, text: JSON.stringify(shown) };
 }
 

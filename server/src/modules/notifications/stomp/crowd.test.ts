@@ -10,6 +10,7 @@ import { modules } from "../../../app.ts";
 const stomp = {
   loginSeconds: 60,
   preLoginBytes: 16_384,
+  bufferBytes: 1_048_576,
   heartBeat: [10_000, 10_000] as const,
   maxDeliveries: 10,
   origins: [],

@@ -1,10 +1,10 @@
 /** A tenant with webhooks at receivers on loopback, for the test files of webhooks. */
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { faultsOfEvent } from "../../../../test/check-event.ts";
 import { eventually, startServer } from "../../../../test/harness.ts";
 import { planted } from "../../../../test/planted.ts";
 import { type Received, startReceiver } from "../../../../test/receiver.ts";
+import { faultsOfEvent } from "../../../../test/wire.ts";
 import { modules } from "../../../app.ts";
 
 export const hour = 3_600_000;
