@@ -211,6 +211,7 @@ test("a server that is busy is left alone for as long as it asks, one that is go
 test("the single file that the server hands out runs with Node alone, in an empty folder", async () => {
   const { text, headers } = await server.get("/docs/asset/demarc-listen.mjs");
   assert.match(headers.get("content-type")!, /javascript/);
+  assert.match(headers.get("content-disposition")!, /^attachment;/);
   const folder = emptyFolder();
   writeFileSync(join(folder, "demarc-listen.mjs"), text);
   const listener = startListener(["--url", server.url, "--from", "start", "--count", "1", ...things], {
