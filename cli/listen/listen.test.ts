@@ -189,7 +189,7 @@ test("forwarded to the example program, an event is verified there by verifyWebh
   assert.equal(example.lines().length, 1);
 });
 
-test("a server that is busy is left alone for as long as it asks, whatever the transport", async () => {
+test("a server that is busy is left alone for as long as it asks, one that is gone is asked again, by every transport", async () => {
   const busy = createServer((_, response) => {
     const problem = JSON.stringify({ code: "rate_limited", detail: "Too many." });
     response.writeHead(429, { "retry-after": "7" }).end(problem);
@@ -201,12 +201,17 @@ test("a server that is busy is left alone for as long as it asks, whatever the t
     await eventually(() => /(rate_limited: Too many\.|status 503: .*) Again in 7\.0 s\./.test(listener.said()));
     assert.equal(await listener.end("SIGTERM"), 0);
   }
-  busy.close();
+  await new Promise((resolve) => busy.close(resolve));
+  for (const listener of transports.map((one) => listen(["--transport", one, "--url", url], emptyFolder()))) {
+    await eventually(() => /does not answer: .*ECONNREFUSED.* Again in 1\.\d s\.\n/.test(listener.said()));
+    assert.equal(await listener.end("SIGTERM"), 0);
+  }
 });
 
 test("the single file that the server hands out runs with Node alone, in an empty folder", async () => {
   const { text, headers } = await server.get("/docs/asset/demarc-listen.mjs");
   assert.match(headers.get("content-type")!, /javascript/);
+  assert.match(headers.get("content-disposition")!, /^attachment;/);
   const folder = emptyFolder();
   writeFileSync(join(folder, "demarc-listen.mjs"), text);
   const listener = startListener(["--url", server.url, "--from", "start", "--count", "1", ...things], {

@@ -172,13 +172,24 @@ export type Config = {
     : never;
 };
 
+/** What programs that call a server read (docs/receiver.md): a shell may have both. */
+const ofCallers = new Set([
+  "DEMARC_URL",
+  "DEMARC_TOKEN_URL",
+  "DEMARC_CLIENT_ID",
+  "DEMARC_CLIENT_SECRET",
+  "DEMARC_API_KEY",
+  "DEMARC_TOKEN",
+]);
+
 export class ConfigError extends Error {}
 
 /** Reads all settings. Throws a ConfigError that lists every unknown name and every bad value. */
 export function readConfig(environment: Record<string, string | undefined>): Config {
   const faults: string[] = [];
   for (const name of Object.keys(environment)) {
-    if (name.startsWith("DEMARC_") && !(name in settings)) faults.push(`${name} is not a setting of Demarc`);
+    if (name.startsWith("DEMARC_") && !(name in settings) && !ofCallers.has(name))
+      faults.push(`${name} is not a setting of Demarc`);
   }
   const config: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(settings) as [string, Setting<unknown>][]) {

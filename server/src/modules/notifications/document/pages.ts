@@ -41,6 +41,10 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     prefix: "/docs/asset/",
     index: false,
     allowedPath: (path) => assets.test(path),
+    setHeaders(reply, path) {
+      // A program to be kept, not a text to be shown.
+      if (path.endsWith(".mjs")) reply.setHeader("content-disposition", 'attachment; filename="demarc-listen.mjs"');
+    },
   });
 
   function index() {

@@ -6651,7 +6651,12 @@ const overStomp = async function*({ options, credential, cursor, stop }) {
     // Whoever reads is told by the iteration.
     inbox.on("error", ()=>{});
     addAbortSignal(stop, inbox);
-    let isConnected = false;
+    let state = "opening";
+    async function end(words) {
+        const before = state;
+        state = "over";
+        if (before !== "over") inbox.destroy(before === "open" ? new Broken(words) : await whyNot(address, credential));
+    }
     const client = new Client({
         brokerURL: address.replace(/^http/, "ws"),
         stompVersions: new Versions([
@@ -6663,18 +6668,20 @@ const overStomp = async function*({ options, credential, cursor, stop }) {
         // A peer that has gone silent will not answer a close either.
         discardWebsocketOnCommFailure: true,
         onConnect () {
-            isConnected = true;
+            state = "open";
             client.watchForReceipt("subscribed", ({ headers })=>inbox.push({
                     kind: "place",
                     cursor: options.keeps.in === "file" ? headers.cursor : null
                 }));
             client.subscribe(options.destination, (message)=>inbox.push(newsOf(message)), subscription(options, cursor));
         },
-        onStompError: (frame)=>void inbox.destroy(faultOfError(frame)),
-        async onWebSocketClose ({ code }) {
-            if (inbox.destroyed) return;
-            inbox.destroy(isConnected ? new Broken(`The connection ended (${code}).`) : await whyNot(address, credential));
-        }
+        onStompError (frame) {
+            state = "over";
+            inbox.destroy(faultOfError(frame));
+        },
+        // Node 22 says of a connection that could not be made this, and nothing after it.
+        onWebSocketError: ()=>end("The connection broke."),
+        onWebSocketClose: ({ code })=>end(`The connection ended (${code}).`)
     });
     try {
         client.activate();
@@ -6683,7 +6690,9 @@ const overStomp = async function*({ options, credential, cursor, stop }) {
         const patience = setTimeout(()=>void client.deactivate({
                 force: true
             }), partingMs);
-        await client.deactivate();
+        await client.deactivate({
+            force: state !== "open"
+        });
         clearTimeout(patience);
     }
 };
