@@ -26,6 +26,8 @@ export type Ear = {
 // Read and looked through at once, so that one will do for all sockets.
 const shared = Buffer.allocUnsafeSlow(1_048_576);
 
+const errorMark = Buffer.from("ERROR\n");
+
 /** Opens a socket. `onMessage`: the message's octets where it came in one piece, else an empty Buffer. */
 export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => void): Promise<Ear> {
   return new Promise((resolve, reject) => {
@@ -102,6 +104,7 @@ export function openEar(at: Address, onMessage: (ear: Ear, octets: Buffer) => vo
     }
 
     function hear(octets: Buffer): void {
+      if (octets.subarray(0, 6).equals(errorMark)) throw new Error(octets.toString());
       onMessage(ear, octets);
       if (answers < at.answers && ++answers === at.answers) resolve(ear);
     }
