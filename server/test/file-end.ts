@@ -6,5 +6,8 @@ export function atFileEnd(end: () => Promise<void>): void {
 }
 
 export async function endFile(): Promise<void> {
-  for (let end = ends.shift(); end; end = ends.shift()) await end();
+  const failures: unknown[] = [];
+  // Whatever fails, nothing stays open that would keep the process.
+  for (let end = ends.shift(); end; end = ends.shift()) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }

@@ -21,7 +21,7 @@ import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
 import { atFileEnd, endFile } from "./file-end.ts";
-import { knowServer } from "./wire.ts";
+import { checkWire, knowServer } from "./wire.ts";
 
 export type Answer = { status: number; headers: Headers; text: string; body: any };
 type Ask = {
@@ -106,6 +106,7 @@ export async function startServer(options: Options = {}) {
   const url = `http://127.0.0.1:${port}`;
   settings.publicUrl = options.settings?.publicUrl ?? url;
   knowServer(settings.publicUrl, app.kernel);
+  atFileEnd(async () => checkWire());
   const owner = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   // Beside another server the plans are that one's.
   if (!options.beside)
