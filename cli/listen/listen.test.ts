@@ -209,6 +209,7 @@ test("a server that is busy is left alone for as long as it asks, one that is go
 });
 
 test("the single file that the server hands out runs with Node alone, in an empty folder", async () => {
+  await makeThings(1);
   const { text, headers } = await server.get("/docs/asset/demarc-listen.mjs");
   assert.match(headers.get("content-type")!, /javascript/);
   assert.match(headers.get("content-disposition")!, /^attachment;/);

@@ -43,7 +43,7 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     allowedPath: (path) => assets.test(path),
     setHeaders(reply, path) {
       // A program to be kept, not a text to be shown.
-      if (path.endsWith(".mjs")) reply.setHeader("content-disposition", 'attachment; filename="demarc-listen.mjs"');
+      if (path.endsWith(".mjs")) reply.header("content-disposition", 'attachment; filename="demarc-listen.mjs"');
     },
   });
 
