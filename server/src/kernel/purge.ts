@@ -43,7 +43,9 @@ const mostWaitMs = 65_000;
  */
 export async function endOfOthers(system: Database, signal: AbortSignal): Promise<void> {
   const db = system.in("");
-  const running = sql<{ virtualxid: string }>`select l.virtualxid from pg_locks l join pg_stat_activity b on b.pid = l.pid
+  const running = sql<{
+    virtualxid: string;
+  }>`select l.virtualxid from pg_locks l join pg_stat_activity b on b.pid = l.pid
     where l.locktype = 'virtualxid' and l.mode = 'ExclusiveLock' and b.pid <> pg_backend_pid()
       and b.datid = (select oid from pg_database where datname = current_database())`;
   const until = performance.now() + mostWaitMs;
