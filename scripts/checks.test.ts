@@ -188,7 +188,7 @@ test("the files of a frozen version are not overwritten by what breaks it, unles
   await outputOfCommand(generate);
 });
 
-test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, and a STOMP that knows more than itself", async () => {
+test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, an SDK with a package, and a STOMP that knows more than itself", async () => {
   writeFileSync(join(copy, "server/src/kernel/planted-kernel.ts"), 'import "../modules/directory/index.ts";\n');
   writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
   appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');

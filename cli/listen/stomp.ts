@@ -17,7 +17,7 @@ export const overStomp: Channel = async function* ({ options, credential, cursor
   // Whoever reads is told by the iteration.
   inbox.on("error", () => {});
   addAbortSignal(stop, inbox);
-  let state: "opening" | "open" | "over" = "opening";
+  let state = "opening" as "opening" | "open" | "over";
   async function end(words: string): Promise<void> {
     const before = state;
     state = "over";
