@@ -43,16 +43,18 @@ const mostWaitMs = 65_000;
  */
 export async function endOfOthers(system: Database, signal: AbortSignal): Promise<void> {
   const db = system.in("");
-  const running = sql`select l.virtualxid from pg_locks l join pg_stat_activity b on b.pid = l.pid
+  const running = sql<{
+    virtualxid: string;
+  }>`select l.virtualxid from pg_locks l join pg_stat_activity b on b.pid = l.pid
     where l.locktype = 'virtualxid' and l.mode = 'ExclusiveLock' and b.pid <> pg_backend_pid()
       and b.datid = (select oid from pg_database where datname = current_database())`;
   const until = performance.now() + mostWaitMs;
-  let ids = (await db.rows(query<{ virtualxid: string }>(running))).map(({ virtualxid }) => virtualxid);
+  let ids = (await db.rows(query(running))).map(({ virtualxid }) => virtualxid);
   while (ids.length > 0 && performance.now() < until) {
     signal.throwIfAborted();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    const left = sql`select virtualxid from (${running}) now where virtualxid = any(${ids})`;
-    ids = (await db.rows(query<{ virtualxid: string }>(left))).map(({ virtualxid }) => virtualxid);
+    const left = sql<{ virtualxid: string }>`select virtualxid from (${running}) now where virtualxid = any(${ids})`;
+    ids = (await db.rows(query(left))).map(({ virtualxid }) => virtualxid);
   }
 }
 
