@@ -7,7 +7,7 @@ import { afterAttempt, attempt } from "./attempt.ts";
 
 const at = new Date("2026-11-22T10:00:00.000Z");
 const guard = createAddressGuard({ allow: ["127.0.0.0/8"] });
-const outbound = createOutbound({ guard, userAgent: "Demarc/test", timeoutMs: 200 });
+const outbound = createOutbound({ guard, userAgent: "Demarc/test" });
 const retrySeconds = [100, 1_000];
 const receiver = await startReceiver();
 

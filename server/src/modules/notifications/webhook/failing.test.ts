@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { eventually } from "../../../../test/harness.ts";
 import { hour, seenBy, startWebhooks } from "./webhook.fixture.ts";
 
-const attemptMs = 300;
+const attemptMs = 1_500;
 const { server, startReceiver, key, makeThing, register, remove, deliveries, state, untilNext } = await startWebhooks({
   attemptMs,
 });
