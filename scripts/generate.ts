@@ -28,7 +28,7 @@ function table(head: string[], rows: string[][]): string {
 function files(): Map<string, string> {
   const made = new Map<string, string>();
   const versions = createVersions(released, changes, true, modules);
-  const source = { modules, versions, settings: { release: "0", passwordGrant: true } };
+  const source = { modules, versions, settings: { release: "0", passwordGrant: true, docsAccess: "public" as const } };
   for (const { label } of released) {
     for (const { name } of modules) {
       const document = openapiDocument(source, name, label);

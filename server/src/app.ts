@@ -34,6 +34,7 @@ import {
   createTokenCheck,
   createWrongCredentialLimiter,
   ensureRoot,
+  hasLogIn,
   tellQuota,
   verificationKeys,
 } from "./modules/access/index.ts";
@@ -126,6 +127,7 @@ export async function buildApp(parts: AppParts): Promise<App> {
     sealer: createSealer(system, log),
     modules: parts.modules ?? modules,
     gate,
+    hasLogIn: (request) => hasLogIn(base as Kernel, request),
     guard: createAddressGuard({ allow: settings.outboundAllow }),
     forget: async () => processes.spread(await system.transaction("", processes.raise)),
     aside(work) {

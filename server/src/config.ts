@@ -150,6 +150,11 @@ export const settings = {
     ["auto", "memory", "postgres"],
     "auto",
   ),
+  DEMARC_DOCS_ACCESS: choice(
+    "Who may read the pages and documents of this server: everybody, or whoever shows a key or a token, or has logged in in the browser.",
+    ["public", "signed-in"],
+    "public",
+  ),
   DEMARC_BETA: onOff("Whether the label `beta` exists.", "on"),
 } as const satisfies Record<string, Setting<unknown>>;
 

@@ -29,6 +29,7 @@ function settingsOf(config: Config, port: number): Settings {
     auditHeadsFile: config.AUDIT_HEADS_FILE && resolve(config.AUDIT_HEADS_FILE),
     tenantPurgeDays: config.TENANT_PURGE_DAYS,
     eventsDays: config.EVENTS_RETENTION_DAYS,
+    docsAccess: config.DOCS_ACCESS,
     requestSeconds: config.REQUEST_SECONDS,
     stomp: stompSettingsOf(config),
     mail: { smtpUrl: config.SMTP_URL || null, from: config.MAIL_FROM },

@@ -37,6 +37,9 @@ test("beta is, for a tenant without the switch, a label that does not exist", as
   const without = await server.get("/beta/ping", { key });
   const unknown = await server.get("/gamma/ping", { key });
   assert.deepEqual({ ...without.body, instance: 0, requestId: 0 }, { ...unknown.body, instance: 0, requestId: 0 });
+  for (const name of ["api-version", "deprecation", "sunset", "link"])
+    assert.equal(without.headers.get(name), null, `${name}: an unknown label tells nothing`);
+  assert.deepEqual([...without.headers.keys()].sort(), [...unknown.headers.keys()].sort());
   const beta = await server.key(await server.tenant(server.rootId, "customer", "Beta", { beta: true }), []);
   assert.equal((await server.get("/beta/ping", { key: beta })).status, 200);
 });

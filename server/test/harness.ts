@@ -73,6 +73,7 @@ export async function startServer(options: Options = {}) {
     tenantPurgeDays: 30,
     eventsDays: 30,
     requestSeconds: 30,
+    docsAccess: "public",
     stomp: {
       loginSeconds: 10,
       preLoginBytes: 16_384,

@@ -1,17 +1,26 @@
 /** A STOMP client for tests: octets as the test writes them, frames as the specification cuts them. */
+import type { IncomingHttpHeaders } from "node:http";
 import { WebSocket } from "ws";
 import { eventually } from "./harness.ts";
 import { sawEvent } from "./wire.ts";
 
 export type Received = { command: string; headers: Record<string, string>; body: Buffer; isBinary: boolean };
 
-type Options = { headers?: Record<string, string>; protocols?: string[]; path?: string; origin?: string };
+type Options = {
+  headers?: Record<string, string>;
+  protocols?: string[];
+  path?: string;
+  origin?: string;
+  /** Gets the headers of the 101. */
+  onUpgrade?(headers: IncomingHttpHeaders): void;
+};
 
 export type StompClient = Awaited<ReturnType<typeof openClient>>;
 
 export async function openClient(url: string, options: Options = {}) {
   const { headers, protocols = ["v12.stomp"], path = "/v1/stomp", origin } = options;
   const ws = new WebSocket(url.replace(/^http/, "ws") + path, protocols, { headers, origin });
+  if (options.onUpgrade) ws.once("upgrade", ({ headers: given }) => options.onUpgrade!(given));
   const frames: Received[] = [];
   let closed: number | null = null;
   let octets = 0;

@@ -177,6 +177,8 @@ type RouteBase<P extends string, Q, B, R extends Replies> = {
   /** Members of the reply that are shown once: a replay keeps them, sealed, for 10 minutes, then null (access, section 7). */
   secret?: string | readonly string[];
   preview?: boolean;
+  /** A document about the API, for whom `docs.access` lets read it. */
+  isDocument?: true;
   /** Answers 202 with an operation; heeds `Prefer: wait=N` and `respond-async` (RFC 7240). */
   async?: true;
   /** Request headers that this route heeds, beside those that all do. */

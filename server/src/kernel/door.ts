@@ -27,6 +27,7 @@ import {
   versionRetired,
   versionUnknown,
 } from "./problem.ts";
+import { admitReader } from "./readers.ts";
 import type { Charge, Wait } from "./throttle.ts";
 import { deprecationHeaders, statusAt, type Version } from "./versions.ts";
 
@@ -91,7 +92,7 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     const visit = request.visit;
     resolveEntry(request, reply, visit, group);
     const route = visit.entry!.route;
-    if (route.permission === "open") return passOpen(visit);
+    if (route.permission === "open") return passOpen(request, reply);
     const presented = readCredential(request.raw.rawHeaders, request.raw.url ?? "");
     if ("refusal" in presented)
       throw unauthorized(visit, presented.refusal === "absent" ? null : "malformed", presented.hint);
@@ -118,6 +119,11 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
       reply.headers(deprecationHeaders(deprecated.at, deprecated.sunset, `/${label}${deprecated.successor}`));
   }
 
+  /** For whom a label does not exist after all, its reply says nothing of what it stands for. */
+  function unsign(reply: FastifyReply): void {
+    for (const name of ["api-version", "deprecation", "sunset", "link"]) reply.removeHeader(name);
+  }
+
   /** What every reply of a version carries, also the refusals that follow. */
   function sign(request: FastifyRequest, reply: FastifyReply, version: Version): void {
     reply.header("api-version", version.label);
@@ -133,10 +139,12 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     return known ? wrongAddress(url) : unknownLabel();
   }
 
-  function passOpen(visit: Visit): void | Promise<void> {
-    const passed = (wait: Wait) => {
+  function passOpen(request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
+    const { visit } = request;
+    const passed = (wait: Wait): void | Promise<void> => {
       if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
-      checkSunset(visit);
+      if (!visit.entry!.route.isDocument || kernel.settings.docsAccess === "public") return checkSunset(visit);
+      return admitReader(kernel, request, reply).then((isIn) => (isIn ? checkSunset(visit) : undefined));
     };
     const wait = throttle.chargeAddress(visit.address);
     return wait instanceof Promise ? wait.then(passed) : passed(wait);
@@ -246,7 +254,7 @@ export function createDoor(kernel: Kernel, allowedVerbs: (path: string) => strin
     });
   }
 
-  return { enter, again, missing };
+  return { enter, again, missing, unsign };
 }
 
 /** The path of a call below its label. */

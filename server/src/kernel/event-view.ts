@@ -139,6 +139,7 @@ function envelopeOf(version?: string) {
     tenantid: id("tnt"),
     sequence: Type.String({
       pattern: "^[0-9]{16}$",
+      examples: ["0000000000000042"],
       description: "Number within the tenant: 1, 2, 3 … without holes; a jump is an event that you may not see.",
     }),
     apiversion: version ? Type.Literal(version) : Type.String({ examples: ["v1"] }),

@@ -28,6 +28,7 @@ import {
   Problem,
   refuse,
   requestTimedOut,
+  versionUnknown,
 } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
 import { asNewest, type Input, resultShown, untilUnmoved } from "./version-call.ts";
@@ -79,7 +80,8 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
     if (!group) return done();
     try {
       const entered = door.enter(request, reply, group);
-      if (entered) entered.then(() => done(), done);
+      // A reader who is to log in first has been sent there.
+      if (entered) entered.then(() => reply.sent || done(), done);
       else done();
     } catch (error) {
       done(error as Error);
@@ -111,6 +113,7 @@ export async function buildHttp(kernel: Kernel): Promise<FastifyInstance> {
         "unexpected error",
       );
     }
+    if (problem?.kind === versionUnknown) door.unsign(reply);
     sendProblem(reply, request.visit, problem ?? unexpected(), (request.raw.url ?? "").split("?", 1)[0]!);
   }
 

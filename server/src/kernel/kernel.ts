@@ -1,3 +1,4 @@
+import type { FastifyRequest } from "fastify";
 import type { Logger } from "pino";
 import type { Activity } from "./activity.ts";
 import type { Module } from "./contract.ts";
@@ -59,6 +60,8 @@ export type Settings = {
   auditHeadsFile: string;
   eventsDays: number;
   requestSeconds: number;
+  /** Who may read documents and pages: everybody, or whoever shows a credential or has logged in. */
+  docsAccess: "public" | "signed-in";
   stomp: StompSettings;
   /** Where mail goes out; `smtpUrl` null: nowhere. */
   mail: { smtpUrl: string | null; from: string };
@@ -100,6 +103,8 @@ export type Kernel = {
   sealer: Sealer;
   modules: readonly Module[];
   gate: Gate;
+  /** Whether somebody has logged in in the browser that asks. */
+  hasLogIn(request: FastifyRequest): Promise<boolean>;
   /** Decides which hosts this server may contact: devices under test, receivers of deliveries. */
   guard: AddressGuard;
   operations: Operations;

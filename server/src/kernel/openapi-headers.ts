@@ -36,10 +36,12 @@ export type HeaderUse = {
   isTagged?: boolean;
   /** Whether the version or the route is deprecated. */
   isDeprecated: boolean;
+  /** An open route that is not open to all here. */
+  isClosed?: boolean;
 };
 
 /** Which headers a reply may have. Those that HTTP itself adds to any reply (Date, Vary, Content-Length …) are not stated. */
-function namesOf({ route, status, mediaType, isDeprecated }: HeaderUse): Name[] {
+function namesOf({ route, status, mediaType, isDeprecated, isClosed }: HeaderUse): Name[] {
   const isSuccess = status < 300;
   const isOpen = route.permission === "open";
   const heedsPrefer = route.async || route.heeds?.includes("Prefer");
@@ -48,7 +50,7 @@ function namesOf({ route, status, mediaType, isDeprecated }: HeaderUse): Name[] 
     [isDeprecated, "Deprecation", "Sunset", "Link"],
     [!isOpen && status !== 401, "RateLimit-Policy", "RateLimit"],
     [[202, 409, 429, 503].includes(status) || (isSuccess && heedsPrefer), "Retry-After"],
-    [!isOpen && (status === 401 || status === 403), "WWW-Authenticate"],
+    [(!isOpen || isClosed) && (status === 401 || status === 403), "WWW-Authenticate"],
     [isSuccess && !isOpen, "Demarc-Warning"],
     [isSuccess && isWrite(route), "Demarc-Outcome"],
     [isSuccess && isWrite(route) && !isOpen, "Idempotency-Replayed"],

@@ -17,9 +17,10 @@ import { webhooksOf } from "./openapi-webhooks.ts";
 import { scopesOffered } from "./permissions.ts";
 import type { ProblemKind } from "./problem.ts";
 import * as problems from "./problem.ts";
+import { exampleOf } from "./schema-example.ts";
 
 type Source = Pick<Kernel, "modules" | "versions"> & {
-  settings: Pick<Kernel["settings"], "release" | "passwordGrant">;
+  settings: Pick<Kernel["settings"], "release" | "passwordGrant" | "docsAccess">;
 };
 
 /** What the parts of one document are made with. */
@@ -106,6 +107,10 @@ function securitySchemes(passwordGrant: boolean): Json {
   };
 }
 
+/** Documents that are not open to all here. */
+const isClosed = ({ settings }: Source, { isDocument }: Route) =>
+  isDocument === true && settings.docsAccess === "signed-in";
+
 const tagOf = (route: Route) => route.path.split("/")[1]!;
 
 function operation(parts: Parts, route: Route): Json {
@@ -113,7 +118,7 @@ function operation(parts: Parts, route: Route): Json {
   const write = isWrite(route);
   const emits = "emits" in route ? route.emits : undefined;
   const events = Array.isArray(emits) ? (emits as EventKind[]).map(({ type }) => type) : [];
-  const open = route.permission === "open";
+  const open = route.permission === "open" && !isClosed(source, route);
   const body = route.body && source.versions.bodySchema(route, route.body as TSchema, version);
   return {
     operationId: route.id,
@@ -123,14 +128,14 @@ function operation(parts: Parts, route: Route): Json {
     ...(route.deprecated ? { deprecated: true } : {}),
     ...(route.preview ? { "x-preview": true } : {}),
     "x-permission": route.permission,
-    ...(route.method === "GET" ? {} : { "x-emits": events }),
+    "x-emits": events,
     ...(open ? { security: [] } : {}),
     parameters: [...pathParameters(route), ...queryParameters(parts, route), ...headerParameters(route, write)],
     ...(body
       ? {
           requestBody: {
             required: !route.bodyOptional,
-            content: { "application/json": { schema: components.put(body) } },
+            content: { "application/json": { schema: components.put(body), example: exampleOf(body, false) } },
           },
         }
       : {}),
@@ -253,7 +258,7 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
         isLocated: isOne && isLocated(source, route, status),
         isTagged: isOne,
       }),
-      ...(shown ? { content: { [type!]: { schema: components.put(shown) } } } : {}),
+      ...(shown ? { content: { [type!]: { schema: components.put(shown), ...exampleIn(shown) } } } : {}),
     };
   }
   if (route.method === "GET" && isTagged(replyOf(route, 200)))
@@ -261,8 +266,16 @@ function successes({ source, version, components, headers, isDeprecated }: Parts
       description: "Not changed since the ETag given.",
       headers: headers.of({ ...about, status: 304, isTagged: true }),
     };
+  if (isClosed(source, route))
+    replies["303"] = {
+      description: "A browser in which nobody has logged in is sent to the log-in page.",
+      headers: headers.of({ ...about, status: 303, isLocated: true }),
+    };
   return replies;
 }
+
+/** An example of JSON; what has another form, or is a document of its own, has none. */
+const exampleIn = (schema: TSchema) => ("x-media-type" in schema ? {} : { example: exampleOf(schema) });
 
 /** A list that heeds `fields` has items with all that is required, or with the named members alone. */
 function trimmable(route: Route, schema: TSchema): TSchema {
@@ -301,7 +314,8 @@ const statusWords: Record<string, string> = {
   204: "Done; there is nothing to show.",
 };
 
-function refusals({ components, headers, isDeprecated }: Parts, route: Route, write: boolean): Json {
+function refusals(parts: Parts, route: Route, write: boolean): Json {
+  const { source, components, headers, isDeprecated } = parts;
   const open = route.permission === "open";
   const kinds: ProblemKind[] = [
     problems.validationFailed,
@@ -322,6 +336,7 @@ function refusals({ components, headers, isDeprecated }: Parts, route: Route, wr
     kinds.push(problems.credentialThrottled, problems.quotaExceeded);
     if (write) kinds.push(problems.keyReadOnly, idempotencyKeyInvalid, idempotencyInProgress, idempotencyKeyReused);
   }
+  if (isClosed(source, route)) kinds.push(problems.unauthenticated, problems.credentialThrottled);
   kinds.push(
     problems.rateLimited,
     problems.requestTimedOut,
@@ -337,7 +352,12 @@ function refusals({ components, headers, isDeprecated }: Parts, route: Route, wr
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
       "x-codes": [...new Set(list.map(({ code }) => code))],
-      headers: headers.of({ route, status, isDeprecated: isDeprecated || route.deprecated !== undefined }),
+      headers: headers.of({
+        route,
+        status,
+        isDeprecated: isDeprecated || route.deprecated !== undefined,
+        isClosed: isClosed(source, route),
+      }),
       content: { "application/problem+json": { schema: components.put(problemSchema) } },
     };
   }

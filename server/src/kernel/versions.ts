@@ -38,6 +38,7 @@ export function createVersions(
   betaEnabled: boolean,
   modules: readonly Pick<Module, "operations">[] = [],
 ) {
+  checkEnds(list);
   const byLabel = new Map(list.map((version) => [version.label, version]));
   const newest = list[list.length - 1]!;
 
@@ -82,6 +83,17 @@ export function createVersions(
       return deprecationHeaders(deprecatedAt, sunsetAt, `/${newest.label}${path}`);
     },
   };
+}
+
+/** A version is deprecated by a successor alone, and lives at least 12 months from then. */
+function checkEnds(list: readonly Version[]): void {
+  for (const [index, { label, deprecatedAt, sunsetAt }] of list.entries()) {
+    const least = new Date(deprecatedAt ?? 0);
+    least.setUTCFullYear(least.getUTCFullYear() + 1);
+    if (deprecatedAt && index === list.length - 1) throw new Error(`${label} has no successor, and is deprecated.`);
+    if (sunsetAt && !(deprecatedAt && new Date(sunsetAt) >= least))
+      throw new Error(`${label} ends sooner than 12 months after its deprecation.`);
+  }
 }
 
 /** `Deprecation`, `Sunset` and `Link` for something deprecated at and ending at these instants; none for the rest. */

@@ -58,6 +58,7 @@ export { takesLastAdministrator } from "./last-administrator.ts";
 export { moveMailbox } from "./link/mailbox.ts";
 export { awaitsSetUp, makeSetupLink } from "./link/setup.ts";
 export { createTokenCheck } from "./oauth/access-token.ts";
+export { hasLogIn } from "./page/visitor.ts";
 export { hashPassword } from "./password.ts";
 export { tellQuota } from "./quota.ts";
 export {

@@ -14,12 +14,15 @@ export type Target = {
 
 const nowhere: Target = { path: null, client: null, loginHint: null, origins: [] };
 const authorize = "/oauth/authorize?";
+/** What is to be read: the index, pages, documents. */
+const page =
+  /^\/(?:docs(?:\/[A-Za-z0-9_-]+){0,2}(?:\?version=[a-z0-9]{1,10})?|(?:v[1-9][0-9]{0,5}|latest|beta)\/(?:openapi|asyncapi)\/[a-z]{1,30}\.json)?$/;
 const device = /^\/oauth\/device(?:\?user_code=[A-Za-z0-9-]{0,32})?$/;
 
 /** Reads the address that the log-in page was given; anything but one of ours is as none. */
 export async function readTarget(server: AuthorizationServer, given: string | undefined): Promise<Target> {
   if (given === undefined || !/^[\x21-\x7e]{1,8000}$/.test(given)) return nowhere;
-  if (device.test(given)) return { ...nowhere, path: given };
+  if (device.test(given) || page.test(given)) return { ...nowhere, path: given };
   if (!given.startsWith(authorize)) return nowhere;
   const reading = await readAuthorizeRequest(server, given.slice(authorize.length));
   if (reading.kind !== "request") return { ...nowhere, path: given };

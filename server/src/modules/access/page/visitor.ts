@@ -1,5 +1,6 @@
 /** Who stands before the log-in pages: nobody known, somebody in the middle of a log-in, or a person with a session. */
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Kernel } from "#kernel/kernel";
 import type { Actor, TenantCard } from "#kernel/principal";
 import { asActor } from "../oauth/caller.ts";
 import { OAuthError } from "../oauth/error.ts";
@@ -46,6 +47,11 @@ export async function loggedIn(
 ): Promise<Visitor | null> {
   const visitor = await visitorOf(server, request);
   return visitor?.session.stage === "full" ? visitor : null;
+}
+
+/** Whether a browser has a whole log-in, for what asks for no more than one. */
+export async function hasLogIn(kernel: Kernel, request: FastifyRequest): Promise<boolean> {
+  return (await loggedIn({ kernel }, request)) !== null;
 }
 
 /** What every form carries hidden; a stranger's browser gets the cookie that it belongs to. */

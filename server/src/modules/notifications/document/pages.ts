@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { routeTable } from "#kernel/http";
 import type { Kernel } from "#kernel/kernel";
 import { declaredProblems, notFound, rateLimited, refuse } from "#kernel/problem";
+import { admitReader, wantsHtml } from "#kernel/readers";
 import { readGuides } from "./guides.ts";
 import { errorPage, indexPage, pageOf, swaggerPage, titleOf } from "./html.ts";
 
@@ -30,6 +31,8 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     });
     const wait = await throttle.chargeAddress(request.visit.address);
     if (wait !== null) throw refuse(rateLimited, { headers: { "retry-after": String(wait) } });
+    // Assets are the same for everybody, and the log-in of Swagger UI comes back to one of them.
+    if (!request.raw.url?.startsWith("/docs/asset/") && !(await admitReader(kernel, request, reply))) return reply;
   });
   const swagger = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
   await http.register(fastifyStatic, {
@@ -84,18 +87,6 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     if (kinds.length === 0) return missing(request, reply);
     return html(reply, pageOf(code, errorPage(kinds, entries, newest)));
   });
-}
-
-/** HTML only for who likes it better than JSON: browsers, which name it (RFC 9110, section 12.5.1). */
-function wantsHtml(request: FastifyRequest): boolean {
-  const weights = new Map(
-    (request.headers.accept ?? "").split(",").map((range) => {
-      const [type = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
-      const weight = parameters.find((parameter) => parameter.startsWith("q="))?.slice(2);
-      return [type, weight === undefined ? 1 : Number(weight)];
-    }),
-  );
-  return (weights.get("text/html") ?? 0) > (weights.get("application/json") ?? 0);
 }
 
 function html(reply: FastifyReply, text: string): FastifyReply {

@@ -144,15 +144,20 @@ function unauthorized(members: Record<string, unknown>): Problem {
   return refuse(unauthenticated, { headers: { "www-authenticate": 'Bearer realm="demarc"' }, members });
 }
 
-/** Answers a handshake with a problem, on the bare socket, and closes it. */
-export function refuseHandshake(socket: Socket, request: IncomingMessage, error: Problem, requestId: string): void {
+/** Answers a handshake with a problem, on the bare socket, and closes it. `about`: the headers that every reply has. */
+export function refuseHandshake(
+  socket: Socket,
+  request: IncomingMessage,
+  error: Problem,
+  about: Record<string, string> & { "x-request-id": string },
+): void {
   const path = (request.url ?? "").split("?", 1)[0]!;
-  const body = JSON.stringify(problemBody(error, requestId, path));
+  const body = JSON.stringify(problemBody(error, about["x-request-id"], path));
   const headers: Record<string, string> = {
     ...error.refusal.headers,
     "content-type": "application/problem+json",
     "content-length": String(Buffer.byteLength(body)),
-    "x-request-id": requestId,
+    ...about,
     "cache-control": "no-store",
     connection: "close",
   };

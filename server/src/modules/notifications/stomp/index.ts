@@ -1,14 +1,14 @@
 /** STOMP over WebSocket (notifications, part B): the address, and what all sessions of a process share. */
 import type { IncomingMessage } from "node:http";
 import { createServer, type Socket } from "node:net";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import { LRUCache } from "lru-cache";
 import { WebSocketServer } from "ws";
 import { countingKey } from "#kernel/address";
 import { unexpected } from "#kernel/answer";
 import { newId } from "#kernel/ids";
 import type { Kernel } from "#kernel/kernel";
-import { Problem, refuse } from "#kernel/problem";
+import { Problem, refuse, versionUnknown } from "#kernel/problem";
 import type { Settings } from "../../../stomp/contract.ts";
 import { compileChatPatterns } from "../../../stomp/destination.ts";
 import { maxBodyBytes } from "../../../stomp/frame.ts";
@@ -100,10 +100,12 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
       const problem = error instanceof Problem ? error : unexpected();
       const requestId = newId("rid");
       record(request, requestId, problem.kind.status, problem.kind.code, startedMs);
-      return refuseHandshake(socket, request, problem, requestId);
+      const named = kernel.versions.resolve(labelOf(request)!);
+      const about = named && problem.kind !== versionUnknown ? aboutVersion(kernel, named.version) : {};
+      return refuseHandshake(socket, request, problem, { "x-request-id": requestId, ...about });
     }
     const { version, requestId } = handshake;
-    const headers = { "x-request-id": requestId, "api-version": version.label, ...deprecation(kernel, version) };
+    const headers = { "x-request-id": requestId, ...aboutVersion(kernel, version) };
     sockets.once("headers", (lines: string[]) => {
       for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
     });
@@ -148,12 +150,14 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
     if (!isOurs(request)) return void socket.destroy();
     kernel.aside(upgrade(request, socket, head));
   });
-  const plain = async (label: string) => {
+  const plain = async (label: string, reply: FastifyReply) => {
+    const named = kernel.versions.resolve(label);
+    if (named) reply.headers(aboutVersion(kernel, named.version));
     servedVersion(kernel, label);
     throw refuse(upgradeRequired, { headers: { upgrade: "websocket", connection: "upgrade" } });
   };
-  http.get("/:label/stomp", (request) => plain((request.params as { label: string }).label));
-  if (chatPath !== null) http.get(chatPath, () => plain(kernel.versions.newest.label));
+  http.get("/:label/stomp", (request, reply) => plain((request.params as { label: string }).label, reply));
+  if (chatPath !== null) http.get(chatPath, (_request, reply) => plain(kernel.versions.newest.label, reply));
 
   const tcp = stomp.tcpPort === 0 ? null : listenOnLoopback(stomp.tcpPort);
   function listenOnLoopback(port: number) {
@@ -216,8 +220,9 @@ export async function mountStomp(http: FastifyInstance, kernel: Kernel): Promise
   kernel.events.closing.addEventListener("abort", shutDown, { once: true });
 }
 
-function deprecation(kernel: Kernel, version: Handshake["version"]): Record<string, string> {
-  return kernel.versions.headers(version, `/${kernel.versions.newest.label}/stomp`);
+/** What every reply of a version says of it. */
+function aboutVersion(kernel: Kernel, version: Handshake["version"]): Record<string, string> {
+  return { "api-version": version.label, ...kernel.versions.headers(version, "/stomp") };
 }
 
 /** Ends the sessions whose credentials are no longer good; each credential is asked for once. */

@@ -24,7 +24,8 @@ type Given = {
 export function requireValid(ctx: Context, given: Given, stored: Record<string, string>) {
   const faults: Fault[] = [];
   const { versions } = ctx.eventLog;
-  const version = given.apiVersion === undefined ? undefined : versions.resolve(given.apiVersion)?.version;
+  const isHidden = given.apiVersion === "beta" && !ctx.who.tenant.features.has("beta");
+  const version = given.apiVersion === undefined || isHidden ? undefined : versions.resolve(given.apiVersion)?.version;
   if (given.apiVersion !== undefined && (!version || statusAt(version, ctx.now) === "retired"))
     faults.push({ pointer: "/apiVersion", rule: "not_found", message: "This version is not served." });
   const label = version?.label ?? ctx.call.version;
