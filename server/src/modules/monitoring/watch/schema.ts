@@ -264,7 +264,20 @@ export const NewWatch = object(
     snmp: Type.Optional(nullable(NewSnmp)),
     interface: Type.Optional(nullable(Interface)),
   },
-  { title: "NewWatch", description: "Either `locationId` or `place` is needed.", ...byServer },
+  {
+    title: "NewWatch",
+    description: "Either `locationId` or `place` is needed.",
+    examples: [
+      {
+        name: "HSC1921-VLAN3-InterRtr",
+        watchType: "Bearer",
+        locationId: "loc_01jd8w6r7qf0ztb5c2m9x4k3en",
+        accessInKbps: 80_000,
+        accessOutKbps: 20_000,
+      },
+    ],
+    ...byServer,
+  },
 );
 export type NewWatch = Static<typeof NewWatch>;
 
