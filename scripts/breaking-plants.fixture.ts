@@ -133,6 +133,21 @@ export const breaking: Plant[] = [
     (d) => delete pear(d).properties.state["x-closed"],
   ],
   ["a type of event", "event-removed", "/webhooks/pear.created", (d) => delete d.webhooks["pear.created"]],
+  [
+    "a renamed type of event",
+    "event-removed",
+    "/webhooks/pear.created",
+    (d) => {
+      d.webhooks["pear.made"] = d.webhooks["pear.created"];
+      delete d.webhooks["pear.created"];
+    },
+  ],
+  [
+    "object to array",
+    "type-changed",
+    `${P}/extra/type`,
+    (d) => (pear(d).properties.extra = { type: "array", items: { type: "string" } }),
+  ],
   ["an event that is told no more", "event-moved", "/paths/~1v1~1pear/post/x-emits", (d) => (make(d)["x-emits"] = [])],
   [
     "an event told on another occasion",

@@ -108,7 +108,7 @@ function securitySchemes(passwordGrant: boolean): Json {
 }
 
 /** Documents that are not open to all here. */
-const isClosed = ({ settings }: Source, { isDocument }: Route) =>
+const isClosed = ({ settings }: Pick<Source, "settings">, { isDocument }: Route) =>
   isDocument === true && settings.docsAccess === "signed-in";
 
 const tagOf = (route: Route) => route.path.split("/")[1]!;
@@ -139,7 +139,7 @@ function operation(parts: Parts, route: Route): Json {
           },
         }
       : {}),
-    responses: { ...successes(parts, route), ...refusals(parts, route, write) },
+    responses: { ...successes(parts, route), ...refusals(parts, route) },
   };
 }
 
@@ -314,8 +314,9 @@ const statusWords: Record<string, string> = {
   204: "Done; there is nothing to show.",
 };
 
-function refusals(parts: Parts, route: Route, write: boolean): Json {
-  const { source, components, headers, isDeprecated } = parts;
+/** Every problem that a route may answer: the front door's and its own. */
+export function problemsOf(source: Pick<Source, "settings">, route: Route): ProblemKind[] {
+  const write = isWrite(route);
   const open = route.permission === "open";
   const kinds: ProblemKind[] = [
     problems.validationFailed,
@@ -347,8 +348,12 @@ function refusals(parts: Parts, route: Route, write: boolean): Json {
   if (route.body) kinds.push(problems.bodyTooLarge, problems.mediaTypeNotSupported);
   if (["PATCH", "PUT", "DELETE"].includes(route.method)) kinds.push(problems.stale);
   kinds.push(...(route.problems ?? []));
+  return kinds;
+}
+
+function refusals({ source, components, headers, isDeprecated }: Parts, route: Route): Json {
   const replies: Json = {};
-  for (const [status, list] of [...problemsByStatus(kinds)].sort(([a], [b]) => a - b)) {
+  for (const [status, list] of [...problemsByStatus(problemsOf(source, route))].sort(([a], [b]) => a - b)) {
     replies[status] = {
       description: [...new Set(list.map(({ code, title }) => `\`${code}\`: ${title}`))].join("\n\n"),
       "x-codes": [...new Set(list.map(({ code }) => code))],

@@ -48,7 +48,7 @@ export function indexPage({ release, versions, services }: Index, guides: readon
   return `<h1>Demarc</h1><p>A customer API: keys, limits and records of its own for every customer and partner, over services that are ready to use.
 New here? <a href="/docs/getting-started">Start with a first call</a>.</p>
 <h2>Services</h2><ul class="services">${services.map(service).join("")}</ul>
-<h2>Guides</h2><ul>${links(false)}</ul><h2>Reference</h2><ul>${links(true)}</ul>
+<h2>Guides</h2><ul class="guides">${links(false)}</ul><h2>Reference</h2><ul class="guides">${links(true)}</ul>
 <h2>Versions</h2><ul>${versions.map(version).join("")}</ul>
 <p class="quiet">Release ${escaped(release)}. Programs get this page as JSON.</p>`;
 }
@@ -74,12 +74,19 @@ const advice: Record<number, string> = {
 };
 
 /** The page behind a problem's `type`: one code, in rare cases with two statuses. */
-export function errorPage(kinds: readonly ProblemKind[], entries: readonly Entry[], label: string): string {
+export function errorPage(
+  kinds: readonly ProblemKind[],
+  entries: readonly Entry[],
+  label: string,
+  problemsOf: (route: Entry["route"]) => readonly ProblemKind[],
+): string {
   const parts = kinds.map(
     (kind) => `<h2>Status ${kind.status}</h2><p>${escaped(kind.title)}</p><p>${advice[kind.status] ?? ""}</p>`,
   );
-  const own = entries.filter(({ route }) => route.problems?.some((problem) => kinds.includes(problem)));
-  const operations = own.map(({ service, route }) => {
+  const answering = entries.filter(({ route }) => problemsOf(route).some((problem) => kinds.includes(problem)));
+  // What nearly every call may answer is no matter of operations.
+  const listed = answering.length > entries.length / 2 ? [] : answering;
+  const operations = listed.map(({ service, route }) => {
     const place = `/docs/${service}?version=${label}#/${route.path.split("/")[1]}/${route.id}`;
     return `<li><a href="${place}">${route.id}</a> <code>${route.method} /${label}${route.path}</code></li>`;
   });

@@ -6,6 +6,7 @@ import fastifyStatic from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { routeTable } from "#kernel/http";
 import type { Kernel } from "#kernel/kernel";
+import { problemsOf } from "#kernel/openapi";
 import { declaredProblems, notFound, rateLimited, refuse } from "#kernel/problem";
 import { admitReader, wantsHtml } from "#kernel/readers";
 import { readGuides } from "./guides.ts";
@@ -85,7 +86,13 @@ export async function mountPages(http: FastifyInstance, kernel: Kernel): Promise
     const { code } = request.params;
     const kinds = declaredProblems().filter((kind) => kind.code === code);
     if (kinds.length === 0) return missing(request, reply);
-    return html(reply, pageOf(code, errorPage(kinds, entries, newest)));
+    return html(
+      reply,
+      pageOf(
+        code,
+        errorPage(kinds, entries, newest, (route) => problemsOf(kernel, route)),
+      ),
+    );
   });
 }
 

@@ -1,3 +1,9 @@
+// Swagger UI goes by a class where other pages go by the media query.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
 // The page's own address chooses the version, so that a link to it can be kept.
 addEventListener("load", () => {
   const picker = document.getElementById("version");
