@@ -152,8 +152,10 @@ function callsOf(operation: Stated): fc.Arbitrary<{ path: string; headers: Recor
         ids.length > 0 && known % 3 > 0 ? ids.at(-1 - (known % ids.length))! : values[index]!;
       const path = holes.reduce((text, hole, index) => text.replace(hole, () => value(index)), operation.path);
       // A stream that nobody ends would never answer.
-      if (operation.id === "openEventStream") query.until = "2000-01-01T00:00:00Z";
-      const pairs = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`);
+      const ends = operation.id === "openEventStream" ? { until: "2000-01-01T00:00:00Z" } : {};
+      const pairs = Object.entries({ ...query, ...ends }).map(
+        ([name, value]) => `${name}=${encodeURIComponent(String(value))}`,
+      );
       const search = [...pairs, ...(stray ? ["stray=1"] : [])].join("&");
       return { path: search ? `${path}?${search}` : path, headers: headers as Record<string, string>, body };
     });

@@ -20,7 +20,7 @@ import { loadMasterKeys, type MasterKeys } from "../src/kernel/secrets.ts";
 import { faultsOfEvents, told } from "./check-event.ts";
 import { checkReply } from "./check-reply.ts";
 import { createTestDatabase } from "./database.ts";
-import { knowServer } from "./wire.ts";
+import { checkWire, knowServer } from "./wire.ts";
 
 export type Answer = { status: number; headers: Headers; text: string; body: any };
 type Ask = {
@@ -46,7 +46,11 @@ type Options = Partial<
 /** What to end after the file's tests, the youngest first: a server that stands on another one's database goes before it. */
 const ends: (() => Promise<void>)[] = [];
 after(async () => {
-  for (const end of ends) await end();
+  const failures: unknown[] = [];
+  // Whatever fails, nothing stays open that would keep the process.
+  for (const end of ends) await end().catch((error) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+  checkWire();
 });
 
 /** Starts a server; it ends with the test file. Its plan allows tests any rate; see `plan` for those of limits. */

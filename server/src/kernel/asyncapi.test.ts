@@ -67,6 +67,42 @@ test("each form of destination is a channel with its parameters, and each channe
   assert.deepEqual(Object.keys(document.components.securitySchemes), ["passcode", "bearer", "xApiKey"]);
 });
 
+test("STOMP is one server, over WebSocket below the label, and the event stream a second one, each with its ways to authenticate", () => {
+  const { stomp, eventStream } = document.servers;
+  assert.deepEqual(Object.keys(document.servers), ["stomp", "eventStream"]);
+  assert.deepEqual([stomp.protocol, stomp.pathname, eventStream.pathname], ["stomp", "/v1/stomp", "/v1/event-stream"]);
+  assert.match(stomp.description, /WebSocket/);
+  const ways = (server: any) => server.security.map(({ $ref }: { $ref: string }) => $ref.split("/").pop());
+  assert.deepEqual(ways(stomp), ["passcode", "bearer", "xApiKey"]);
+  assert.deepEqual(ways(eventStream), ["bearer", "xApiKey"]);
+  assert.deepEqual(document.channels.eventStream.servers, [{ $ref: "#/servers/eventStream" }]);
+  for (const [name, { servers }] of Object.entries<any>(document.channels))
+    if (name !== "eventStream") assert.deepEqual(servers, [{ $ref: "#/servers/stomp" }], name);
+});
+
+test("the description tells of CONNECT, SUBSCRIBE with every header that it takes, and of going on", () => {
+  const { description } = document.info;
+  for (const word of [
+    "CONNECT",
+    "CONNECTED",
+    "accept-version",
+    "passcode",
+    "heart-beat",
+    "api-version",
+    "deprecation",
+    "sunset",
+  ])
+    assert.ok(description.includes(word), word);
+  const subscribe = /SUBSCRIBE takes .*/.exec(description)![0];
+  const headers =
+    "id destination ack prefetch-count types tenant include-below from last-event-id durable replace receipt".split(
+      " ",
+    );
+  for (const name of headers) assert.match(subscribe, new RegExp(`\`${name}[:\`]`), name);
+  for (const word of ["last-event-id", "durable:<name>", "position_expired", "oldest-cursor", "Last-Event-ID"])
+    assert.ok(description.includes(word), word);
+});
+
 test("the description names every way in which a session can fail, under its close code", () => {
   for (const [name, [code]] of Object.entries(faults))
     assert.match(document.info.description, new RegExp(`- ${code}: .*\`${name}\``));
