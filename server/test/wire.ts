@@ -13,7 +13,7 @@ import { changes, createVersions, released } from "../src/kernel/versions.ts";
 type Source = Pick<Kernel, "versions"> & { settings: Pick<Kernel["settings"], "release"> };
 type Headers = Record<string, string>;
 /** The channel: headers of a MESSAGE or of a webhook's call, or fields of the event stream. */
-type How = { message?: Headers; webhook?: Headers; stream?: { id?: string; event?: string }; feed?: true };
+type How = { message?: Headers; webhook?: Headers; stream?: { id?: string; event?: string } };
 type Seen = { id: string; type: string; source: string; apiversion: string; test?: true };
 type Document = any;
 
