@@ -191,9 +191,11 @@ test("the files of a frozen version are not overwritten by what breaks it, unles
 test("the boundary check refuses a kernel that knows a module, a module that reaches into another, a schema that imports server code, a command that does, an SDK with a package, and a STOMP that knows more than itself", async () => {
   writeFileSync(join(copy, "server/src/kernel/planted-kernel.ts"), 'import "../modules/directory/index.ts";\n');
   writeFileSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"), 'import "../directory/tables.ts";\n');
-  appendFileSync(join(copy, "server/src/modules/monitoring/folder/schema.ts"), 'import "../../../kernel/db.ts";\n');
-  appendFileSync(join(copy, "cli/audit-verify.ts"), 'import "../server/src/kernel/json.ts";\n');
-  appendFileSync(join(copy, "sdk/verify-webhook.ts"), 'import "ws";\nimport "../cli/canonical-json.ts";\n');
+  const undo = [
+    edit("server/src/modules/monitoring/folder/schema.ts", (text) => `${text}import "../../../kernel/db.ts";\n`),
+    edit("cli/audit-verify.ts", (text) => `${text}import "../server/src/kernel/json.ts";\n`),
+    edit("sdk/verify-webhook.ts", (text) => `${text}import "ws";\nimport "../cli/canonical-json.ts";\n`),
+  ];
   writeFileSync(join(copy, "server/src/stomp/planted-stomp.ts"), 'import "node:net";\nimport "../app.ts";\n');
   const { code, output } = await outputOf("boundaries");
   assert.notEqual(code, 0);
@@ -208,6 +210,7 @@ test("the boundary check refuses a kernel that knows a module, a module that rea
     "stomp-but-its-socket-is-pure.* net",
   ];
   for (const rule of rules) assert.match(output, new RegExp(rule));
+  for (const back of undo) back();
   rmSync(join(copy, "server/src/stomp/planted-stomp.ts"));
   rmSync(join(copy, "server/src/kernel/planted-kernel.ts"));
   rmSync(join(copy, "server/src/modules/monitoring/planted-reach.ts"));

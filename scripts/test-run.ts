@@ -11,7 +11,8 @@ const filesPerProcess = 10;
 const fileLimitMs = 600_000;
 const exitLimitMs = 15_000;
 /** What a file changes or measures of its whole process, and fixtures: what those start stands until the process ends. */
-const wantsOwnProcess = /process\.(env|memoryUsage|cpuUsage)|\bmock\.|\b(before|after)Each\(|\.fixture\.ts"/;
+const wantsOwnProcess =
+  /process\.(env|memoryUsage|cpuUsage)|\bmock\.|\b(before|after)Each\(|\.fixture\.ts"|a process of its own/;
 
 type Failed = Extract<Told, { kind: "failed" }>;
 export type TestResult = {

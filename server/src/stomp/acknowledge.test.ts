@@ -184,7 +184,7 @@ for (const mode of ["auto", "client", "client-individual"] as const) {
           }
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 600 },
     );
     assert.ok(
       faults > 20 && (mode === "auto" || commits > 5),

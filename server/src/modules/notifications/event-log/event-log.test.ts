@@ -1,3 +1,4 @@
+/** In a process of its own: ids never step back in time, whatever clock an earlier file had. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newId } from "#kernel/ids";

@@ -102,6 +102,10 @@ test("OP-2. an unknown or malformed preference is ignored, and routes that answe
 test("OP-3. what can be checked is refused at once without operation or event; work that fails later is a failed operation with its problem", async () => {
   const count =
     "select (select count(*) from kernel.operation)::int as made, (select count(*) from kernel.told)::int as told";
+  // What the tests before this one began tells of its end.
+  await eventually(
+    async () => (await server.sql("select from kernel.operation where finished_at is null")).length === 0,
+  );
   const before = await server.sql(count);
   assert.equal((await server.post("/v1/brew", { name: "x" }, { key })).status, 400);
   assert.equal((await brew("x", "at once", {}, { spilt: true })).status, 400, "it was refused after it was started");
