@@ -199,6 +199,8 @@ export const faultRun: FaultRun = {
       await Promise.all([changing, working]);
       await killing.done();
       const givenUp = await checkWork(installation, work);
+      // A feed ends at what is numbered; after a kill another process takes that over within 5 s.
+      await settle(installation, "log", async () => (await installation.sql("select from kernel.outbox")).length === 0);
       for (const feed of feeds) await feed.stop();
       for (const [n, tenant] of tenants.entries()) await checkLog(installation, tenant, feeds[n]!.seen, claims[n]!);
       const all = feeds[0]!.seen;

@@ -70,8 +70,19 @@ test("sessions of a server that died count against nobody, and are gone from the
   );
   assert.equal((await server.sql("select from notifications.stomp_tally where process_id = 'dead'")).length, 2);
   (await connectClient(server.url, key)).cut();
+  await server.sql("update kernel.process set since = since - interval '1 minute'");
   await server.sql("select notifications.release_sessions(now())");
   assert.equal((await server.sql("select from notifications.stomp_tally where process_id = 'dead'")).length, 0);
+});
+
+test("a database that has crashed forgets who is alive, but ends no session by that", async () => {
+  const client = await connectClient(server.url, await server.key(await freshTenant("Crash"), holds));
+  const [row] = await server.sql("select id from notifications.stomp_session");
+  // One transaction: no heartbeat comes between.
+  await server.sql("truncate kernel.process; select notifications.release_sessions(now())");
+  assert.deepEqual(await server.sql("select id from notifications.stomp_session"), [row]);
+  assert.equal(client.closed(), null);
+  client.cut();
 });
 
 test("a crowd at one place gets every event once and in order, and ends when its key is revoked", async () => {
