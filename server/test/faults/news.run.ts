@@ -155,15 +155,13 @@ export const faultRun: FaultRun = {
     const installation = await startInstallation(2, { DEMARC_DATABASE_URL: url, DEMARC_OUTBOUND_ALLOW: "127.0.0.0/8" });
     const { servers, call } = installation;
     const readers: Reader[] = [];
+    const failing = await startReceiver((_, response) => void response.writeHead(randomInt(5) === 0 ? 500 : 204).end());
     const killing = killer(installation, cluster, { servers: kills, database });
     try {
       const tenants: Tenant[] = [];
       for (const name of ["Alpha", "Beta", "Gamma"]) tenants.push(await makeTenant(installation, name));
       const [alpha] = tenants as [Tenant];
       const within = { headers: { "demarc-tenant": alpha.tenantId } };
-      const failing = await startReceiver(
-        (_, response) => void response.writeHead(randomInt(5) === 0 ? 500 : 204).end(),
-      );
       const types = [userUpdated];
       const hook = await call(servers[0]!, "POST", "/v1/webhook", { body: { url: failing.url, types }, ...within });
       assert.equal(hook.status, 201, hook.text);
@@ -234,6 +232,7 @@ export const faultRun: FaultRun = {
       await killing.done().catch(() => {});
       await Promise.allSettled(readers.map((reader) => reader.stop()));
       await installation.end();
+      await failing.close();
       await cluster.stop();
     }
   },
