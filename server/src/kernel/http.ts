@@ -15,23 +15,12 @@ import type { Db } from "./db.ts";
 import { callOf, createDoor, type Entry, entityTags, type Group, isWrite, openVisit, type Visit } from "./door.ts";
 import type { EventKind } from "./events.ts";
 import { onFirmGround } from "./firm-ground.ts";
+import { answerGarbage, expected } from "./http-refusal.ts";
 import { type Outcome, onceInOwn, onceOnly, readIdempotencyKey } from "./idempotency.ts";
 import { readJson } from "./json.ts";
 import type { Kernel } from "./kernel.ts";
 import { operationEnded } from "./operations.ts";
-import {
-  badRequest,
-  bodyTooLarge,
-  type Fault,
-  headersTooLarge,
-  invalid,
-  mediaTypeNotSupported,
-  notFound,
-  Problem,
-  refuse,
-  requestTimedOut,
-  versionUnknown,
-} from "./problem.ts";
+import { type Fault, invalid, mediaTypeNotSupported, notFound, Problem, refuse, versionUnknown } from "./problem.ts";
 import { faultsOf, readQuery } from "./validate.ts";
 import { asNewest, type Input, replyOfWork, untilUnmoved } from "./version-call.ts";
 import { recordIfUnheard, recordVisit } from "./visit-line.ts";
@@ -154,46 +143,6 @@ async function parseJson(request: FastifyRequest, body: Buffer): Promise<unknown
   if (reading.ok) return reading.value;
   const { rule, pointer, message } = reading.fault;
   throw invalid([{ pointer: pointer ?? "", rule, message }]);
-}
-
-/** What Fastify itself refuses, in our words; undefined for bugs. */
-function expected(error: Error): Problem | undefined {
-  if (error instanceof Problem) return error;
-  const code = (error as FastifyError).code;
-  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return refuse(bodyTooLarge);
-  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE")
-    return refuse(mediaTypeNotSupported, { detail: "Send application/json." });
-  const status = (error as FastifyError).statusCode;
-  // ECONNRESET with a status: the caller went away in the middle of its body.
-  if ((code?.startsWith("FST_ERR_") || code === "ECONNRESET") && status && status >= 400 && status < 500)
-    return refuse(badRequest, { detail: error.message });
-  return undefined;
-}
-
-/** Bytes that are no HTTP request: answered on the bare socket, once. */
-function answerGarbage(
-  this: FastifyInstance,
-  error: Error & { code?: string },
-  socket: import("node:net").Socket,
-): void {
-  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
-  const kind =
-    error.code === "HPE_HEADER_OVERFLOW"
-      ? headersTooLarge
-      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-        ? requestTimedOut
-        : badRequest;
-  const body = JSON.stringify({
-    type: `/docs/error/${kind.code}`,
-    title: kind.title,
-    status: kind.status,
-    detail: kind.title,
-    code: kind.code,
-    message: kind.title,
-  });
-  socket.end(
-    `HTTP/1.1 ${kind.status} ${kind.title.replaceAll(/[^ -~]/g, "")}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
 }
 
 type Again = ReturnType<typeof createDoor>["again"];
