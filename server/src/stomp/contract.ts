@@ -2,6 +2,7 @@
 import type { Destination } from "./destination.ts";
 import type { FaultCode, Refusal } from "./faults.ts";
 import type { Beat, Fault, Frame, Shared } from "./frame.ts";
+import type { Stencils } from "./run.ts";
 
 /** Times are milliseconds of the clock that gives `step` its `now`. */
 export type Settings = {
@@ -135,4 +136,6 @@ export type Events = {
   passed?: readonly number[];
   /** Everything up to here was given, or may not be seen. For durables. */
   readTo?: number;
+  /** Others are given the very same: what they have in common is made once. Empty at first. */
+  stencils?: Stencils;
 };

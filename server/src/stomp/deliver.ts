@@ -1,16 +1,23 @@
 // Events to MESSAGE frames, and what more a subscription has room for.
 import type { Delivery, Events } from "./contract.ts";
 import type { Header } from "./frame.ts";
-import { issueNumber } from "./issued.ts";
+import { issueNumbers } from "./issued.ts";
 import { isFarAhead, notePosition, noteReadTo, settlePosition, takeDue } from "./progress.ts";
+import { messageFrame } from "./run.ts";
 import { storeAside, type Turn } from "./state.ts";
 import { outstandingPositions, roomFor, type Subscription } from "./subscription.ts";
 
 /** Sends a batch; unknown subscriptions were left and hear nothing more. */
-export function deliverEvents(turn: Turn, { subscription: key, batch, passed = [], readTo }: Events): void {
+export function deliverEvents(turn: Turn, events: Events): void {
+  const { subscription: key, batch, passed = [], readTo, stencils } = events;
   const subscription = turn.state.subscriptions.get(key);
   if (subscription === undefined) return;
-  for (const delivery of batch) deliverOne(turn, subscription, delivery);
+  const { kind, ack } = subscription;
+  if (stencils !== undefined && kind === "plain" && ack === "auto") {
+    subscription.asked = Math.max(0, subscription.asked - batch.length);
+    const first = issueNumbers(turn.state.issued, key, batch.length);
+    turn.out.push({ kind: "run", batch, first, subscription, stencils });
+  } else for (const delivery of batch) deliverOne(turn, subscription, delivery);
   if (subscription.kind === "queue" && subscription.ack === "auto" && batch.length > 0) {
     const positions = batch.map(({ position }) => position);
     storeAside(turn, [{ kind: "settle", subscription: key, outcome: "done", positions }]);
@@ -25,25 +32,21 @@ export function deliverEvents(turn: Turn, { subscription: key, batch, passed = [
 }
 
 function deliverOne(turn: Turn, subscription: Subscription, delivery: Delivery): void {
-  const { key, id, ack, progress, unsettled } = subscription;
-  const { position, eventId, shared } = delivery;
+  const { key, ack, progress, unsettled } = subscription;
+  const { position, eventId } = delivery;
   const wasAskedAgain = progress?.askedAgain.has(position) === true;
   if (!wasAskedAgain) subscription.asked = Math.max(0, subscription.asked - 1);
   const { deliveries: told } = delivery;
   const deliveries = progress === null ? told : notePosition(progress, position, told, turn.now);
-  const number = issueNumber(turn.state.issued, key);
+  const number = issueNumbers(turn.state.issued, key, 1);
   const messageId = `${eventId}.${number}`;
-  const headers: Header[] = [
-    ["message-id", messageId],
-    ["destination", subscription.destinationText],
-  ];
-  if (id !== null) headers.push(["subscription", id]);
+  const headers: Header[] = [...subscription.headers];
   if (ack !== "auto") {
     unsettled.set(number, { messageId, position, deliveries });
     if (turn.state.version === "1.2") headers.push(["ack", messageId]);
   }
   if (deliveries > 1) headers.push(["redelivered", "true"], ["delivery-count", String(deliveries)]);
-  turn.out.push({ kind: "frame", command: "MESSAGE", headers, rest: shared });
+  turn.out.push(messageFrame(delivery, number, headers));
 }
 
 /**

@@ -6,16 +6,17 @@ export type Issued = { count: number; runs: { from: number; to: number; subscrip
 /** Between this and twice this many runs are remembered; numbers of older ones are unknown. */
 const keptRuns = 1000;
 
-/** The next number of the session's MESSAGEs, from 1. */
-export function issueNumber(issued: Issued, subscription: number): number {
-  const number = ++issued.count;
+/** The next numbers of the session's MESSAGEs, from 1; gives the first of them. */
+export function issueNumbers(issued: Issued, subscription: number, count: number): number {
+  const from = issued.count + 1;
+  issued.count += count;
   const last = issued.runs.at(-1);
-  if (last?.subscription === subscription) last.to = number;
+  if (last?.subscription === subscription) last.to = issued.count;
   else {
-    issued.runs.push({ from: number, to: number, subscription });
+    issued.runs.push({ from, to: issued.count, subscription });
     if (issued.runs.length >= keptRuns * 2) issued.runs.splice(0, keptRuns);
   }
-  return number;
+  return from;
 }
 
 /** The subscription that a number went to, null: never given out, or forgotten. */

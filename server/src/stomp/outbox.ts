@@ -3,6 +3,8 @@
  * is taken by the system at once: the memory that it was put together in then serves the next connection.
  */
 import type { renderFrame } from "./frame.ts";
+import { headBytes, putHead } from "./message-head.ts";
+import { putNumbers, type Stencil } from "./run.ts";
 
 /** Connections that have something to write when this turn of the event loop is over. */
 let flushes: (() => void)[] = [];
@@ -17,6 +19,7 @@ export function flushSoon(flush: () => void): void {
 
 type Rendered = ReturnType<typeof renderFrame>;
 type Message = Rendered & { bytes: number; asText: boolean };
+type Numbered = { stencil: Stencil; first: number };
 
 const slabBytes = 262_144;
 let slab = Buffer.allocUnsafeSlow(slabBytes);
@@ -39,6 +42,8 @@ export type Outbox = {
   /** Octets that wait for the next `send`. */
   bytes(): number;
   add(frame: Rendered, asText: boolean): void;
+  /** A run, by its stencil, numbered from `first` on. */
+  addRun(stencil: Stencil, first: number): void;
   /** Writes all; `written` is called when it has left. */
   send(socket: Sink, written: () => void): void;
   clear(): void;
@@ -49,7 +54,7 @@ export type Outbox = {
  * each: without compression it holds nothing back, so that what it writes itself comes between whole messages.
  */
 export function createOutbox(isWebSocket: boolean): Outbox {
-  let messages: Message[] = [];
+  let messages: (Message | Numbered)[] = [];
   let bytes = 0;
   function clear(): void {
     messages = [];
@@ -62,10 +67,27 @@ export function createOutbox(isWebSocket: boolean): Outbox {
       messages.push({ own, shared, bytes: length, asText });
       bytes += length + (isWebSocket ? headBytes(length) : 0);
     },
+    addRun(stencil, first) {
+      messages.push({ stencil, first });
+      bytes += stencil.octets.length;
+    },
     send(socket, written) {
+      const [only] = messages;
+      if (messages.length === 1 && "stencil" in only!) {
+        clear();
+        return sendRun(only, socket, written);
+      }
       const piece = takePiece(bytes);
       let place = 0;
-      for (const { own, shared, bytes: length, asText } of messages) {
+      for (const message of messages) {
+        if ("stencil" in message) {
+          const { stencil, first } = message;
+          piece.set(stencil.octets, place);
+          putNumbers(piece, place, stencil, first);
+          place += stencil.octets.length;
+          continue;
+        }
+        const { own, shared, bytes: length, asText } = message;
         if (isWebSocket) place = putHead(piece, place, length, asText);
         place += piece.write(own, place);
         if (shared === null) continue;
@@ -81,18 +103,9 @@ export function createOutbox(isWebSocket: boolean): Outbox {
   };
 }
 
-function headBytes(length: number): number {
-  return length < 126 ? 2 : length < 65_536 ? 4 : 10;
-}
-
-/** The head of a whole, unmasked message (RFC 6455, section 5.2); gives the place behind it. */
-function putHead(piece: Buffer, place: number, length: number, asText: boolean): number {
-  piece[place] = asText ? 0x81 : 0x82;
-  if (length < 126) return piece.writeUInt8(length, place + 1);
-  if (length < 65_536) {
-    piece[place + 1] = 126;
-    return piece.writeUInt16BE(length, place + 2);
-  }
-  piece[place + 1] = 127;
-  return piece.writeBigUInt64BE(BigInt(length), place + 2);
+/** Straight from the stencil; what the system did not take at once stays as it is, and others get a copy. */
+function sendRun({ stencil, first }: Numbered, socket: Sink, written: () => void): void {
+  putNumbers(stencil.octets, 0, stencil, first);
+  socket.write(stencil.octets, written);
+  if (socket.writableLength > 0) stencil.octets = Buffer.from(stencil.octets);
 }

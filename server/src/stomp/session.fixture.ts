@@ -4,6 +4,7 @@ import type { Input, Settings, Wish } from "./contract.ts";
 import { compileChatPatterns } from "./destination.ts";
 import { type FaultCode, faults } from "./faults.ts";
 import { FrameReader, type Header, type Shared, share, type Version, writeFrame } from "./frame.ts";
+import { singleFrames } from "./run.ts";
 import { type Session, startSession, step, takesFrame } from "./session.ts";
 
 export const settings: Settings = {
@@ -40,7 +41,8 @@ export function newDriver(own: Partial<Settings> = {}, preLoginBytes = 16 * 1024
 }
 
 function record(driver: Driver, { out, wishes }: ReturnType<typeof step>): void {
-  for (const frame of out) driver.emitted.push({ bytes: Buffer.from(writeFrame(frame, driver.state.version)) });
+  const frames = out.flatMap((item) => (item.kind === "run" ? singleFrames(item) : [item]));
+  for (const frame of frames) driver.emitted.push({ bytes: Buffer.from(writeFrame(frame, driver.state.version)) });
   for (const wish of wishes) {
     driver.emitted.push({ wish });
     if (wish.kind === "wakeAt") driver.wakeAt = wish.at;

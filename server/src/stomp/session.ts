@@ -7,10 +7,10 @@ import { readConnect } from "./connect.ts";
 import type { Authenticated, Input, Notice, Opened, Settings, Wish } from "./contract.ts";
 import { askForMore, deliverEvents } from "./deliver.ts";
 import { type Refusal, refuse } from "./faults.ts";
-import type { Beat, Frame, Header, OutFrame } from "./frame.ts";
+import type { Frame, Header } from "./frame.ts";
 import { beatDueAt, missedAt } from "./heart-beat.ts";
 import { nextDueAt, storeDueAt } from "./progress.ts";
-import { fail, hangUp, type Session, send, storeAside, type Turn, takeUnstored } from "./state.ts";
+import { fail, hangUp, type Out, type Session, send, storeAside, type Turn, takeUnstored } from "./state.ts";
 import { newSubscription, roomFor, type Subscription } from "./subscription.ts";
 
 export type { Session } from "./state.ts";
@@ -23,7 +23,7 @@ const refusalDelayMs = 250;
 const expiryNoticeMs = 60_000;
 const never = Number.POSITIVE_INFINITY;
 
-type Step = { state: Session; out: (OutFrame | Beat)[]; wishes: Wish[] };
+type Step = { state: Session; out: Out[]; wishes: Wish[] };
 
 /** A new session as of its handshake. */
 export function startSession(settings: Settings, now: number): Step {

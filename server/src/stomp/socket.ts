@@ -8,7 +8,9 @@ import type { Input, Settings, Wish } from "./contract.ts";
 import { refuse } from "./faults.ts";
 import { type Beat, FrameReader, isText, type OutFrame, renderFrame } from "./frame.ts";
 import { createOutbox, flushSoon } from "./outbox.ts";
+import { type Run, singleFrames, stencilOf } from "./run.ts";
 import { type Session, startSession, step, takesFrame } from "./session.ts";
+import type { Out } from "./state.ts";
 
 /** Octets that may wait in a socket before a session is given more of the log. */
 const roomBytes = 65_536;
@@ -173,13 +175,24 @@ function open(line: Line, parts: Parts) {
     if (hasRoom()) for (const resume of forRoom.splice(0)) resume();
   }
 
-  function write(frame: OutFrame | Beat): void {
+  function write(item: Out): void {
     if (isClosed) return;
     if (outbox.bytes() === 0) {
       flushSoon(flush);
       if (line.socket.writableLength === 0) leftAt = nowMs();
     }
+    if (item.kind === "run") addRun(item);
+    else addFrame(item);
+  }
+
+  function addFrame(frame: OutFrame | Beat): void {
     outbox.add(renderFrame(frame, state.version), asText && isText(frame));
+  }
+
+  function addRun(run: Run): void {
+    const stencil = stencilOf(run, { version: state.version, isWebSocket: line.isWebSocket, asText });
+    if (stencil === null) for (const frame of singleFrames(run)) addFrame(frame);
+    else outbox.addRun(stencil, run.first);
   }
 
   function flush(): void {
@@ -211,7 +224,7 @@ function open(line: Line, parts: Parts) {
 
   function take(turn: ReturnType<typeof step>): void {
     state = turn.state;
-    for (const frame of turn.out) write(frame);
+    for (const item of turn.out) write(item);
     reader.version = state.version;
     for (const wish of turn.wishes) {
       if (wish.kind === "wakeAt") wakeAt(wish.at);

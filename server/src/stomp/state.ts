@@ -8,6 +8,7 @@ import { errorFrame, type FaultCode, faults, type Refusal } from "./faults.ts";
 import type { Beat, Header, OutFrame, Version } from "./frame.ts";
 import type { Issued } from "./issued.ts";
 import { takeProgress } from "./progress.ts";
+import type { Run } from "./run.ts";
 import { outstandingPositions, type Subscription } from "./subscription.ts";
 import type { Transactions } from "./transaction.ts";
 
@@ -54,7 +55,10 @@ export type Session = {
   issued: Issued;
 };
 
-export type Turn = { state: Session; now: number; out: (OutFrame | Beat)[]; wishes: Wish[] };
+/** What is written to the client. */
+export type Out = OutFrame | Run | Beat;
+
+export type Turn = { state: Session; now: number; out: Out[]; wishes: Wish[] };
 
 type Answered = Extract<Wish, { id: number }>;
 type WithoutId<W> = W extends Answered ? Omit<W, "id"> : never;

@@ -1,5 +1,6 @@
 // One subscription: its window, and what the client has not settled.
 import type { AckMode, Effect, Opened, Opening } from "./contract.ts";
+import type { Header } from "./frame.ts";
 import { newProgress, type Progress, parkPosition, postpone, settlePosition } from "./progress.ts";
 
 export type Unsettled = { messageId: string; position: number; deliveries: number };
@@ -11,6 +12,10 @@ export type Subscription = {
   key: number;
   id: string | null;
   destinationText: string;
+  /** What every MESSAGE says of it. */
+  headers: readonly Header[];
+  /** Subscriptions of one likeness have the same headers. */
+  likeness: string;
   ack: AckMode;
   /** Where settling is stored: nowhere, item by item, or as the progress of a durable. `notices` come unasked. */
   kind: "plain" | "queue" | "durable" | "notices";
@@ -28,10 +33,14 @@ const autoWindow = 100;
 export function newSubscription(key: number, opening: Opening, { progress }: Opened): Subscription {
   const durable = opening.durable !== null && progress !== null;
   const plain = opening.destination?.kind === "session" ? "notices" : "plain";
+  const headers: Header[] = [["destination", opening.destinationText]];
+  if (opening.id !== null) headers.push(["subscription", opening.id]);
   return {
     key,
     id: opening.id,
     destinationText: opening.destinationText,
+    headers,
+    likeness: JSON.stringify(headers),
     ack: opening.ack,
     kind: durable ? "durable" : opening.destination?.kind === "queue" ? "queue" : plain,
     window: opening.ack === "auto" ? autoWindow : opening.prefetch,

@@ -9,6 +9,7 @@ import { type EventBatch, eventsAt, type LoggedEvent, placeAfter, readEvents } f
 import type { Kernel } from "#kernel/kernel";
 import type { Principal } from "#kernel/principal";
 import type { Delivery } from "../../../stomp/contract.ts";
+import type { Stencils } from "../../../stomp/run.ts";
 import type { Connection } from "../../../stomp/socket.ts";
 import type { Hearing } from "./opening.ts";
 import type { Render } from "./render.ts";
@@ -55,7 +56,7 @@ export type TailParts = {
 };
 
 /** What the sessions of a line are given of a batch: the same. */
-type Given = { deliveries: readonly Delivery[]; bytes: number };
+type Given = { deliveries: readonly Delivery[]; bytes: number; stencils: Stencils };
 const given = new WeakMap<EventBatch, Map<string, Given>>();
 
 export function followLog(parts: TailParts): Feed {
@@ -114,26 +115,27 @@ export function followLog(parts: TailParts): Feed {
   /** What most sessions do most of the time, hence without a promise: all that is new is given at once. */
   function take(batch: EventBatch): boolean {
     if (isStopped || !connection.isOpen()) return false;
-    const deliveries = takeable(batch);
-    if (deliveries === null) {
+    const all = takeable(batch);
+    if (all === null) {
       goOn();
       return false;
     }
+    const { deliveries, stencils } = all;
     wanted -= deliveries.length;
     place = batch.next;
-    if (deliveries.length > 0) connection.give({ kind: "events", subscription: key, batch: deliveries });
+    if (deliveries.length > 0) connection.give({ kind: "events", subscription: key, batch: deliveries, stencils });
     isWaiting = batch.atEnd && wanted > 0 && !isStopped && connection.isOpen();
     if (!isWaiting) start();
     return isWaiting;
   }
 
   /** The whole batch, where there is room for it; null: it is to be taken piece by piece, or told why not. */
-  function takeable(batch: EventBatch): readonly Delivery[] | null {
+  function takeable(batch: EventBatch): Given | null {
     if (parts.settledAbove !== null || wanted < batch.events.length || !connection.hasRoom()) return null;
     try {
       check(batch.who);
-      const { deliveries, bytes } = givenOf(batch);
-      return bytes > roomBytes ? null : deliveries;
+      const all = givenOf(batch);
+      return all.bytes > roomBytes ? null : all;
     } catch {
       return null;
     }
@@ -150,7 +152,11 @@ export function followLog(parts: TailParts): Feed {
     let known = versions.get(hearing.version);
     if (!known) {
       const deliveries = batch.events.map((event) => deliveryOf(batch, event));
-      known = { deliveries, bytes: deliveries.reduce((sum, { shared }) => sum + shared.body.length, 0) };
+      known = {
+        deliveries,
+        bytes: deliveries.reduce((sum, { shared }) => sum + shared.body.length, 0),
+        stencils: new Map(),
+      };
       versions.set(hearing.version, known);
     }
     return known;

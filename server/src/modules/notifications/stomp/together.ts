@@ -71,14 +71,16 @@ export function createTogether(kernel: Kernel): Together {
       () => group.read(place),
     );
 
-  function lineAt(group: Group, place: Place): Set<Follower> {
+  /** Has them wait at a place, as a line of their own where nobody waits there yet. */
+  function waitAt(group: Group, place: Place, followers: Set<Follower>): void {
     const name = nameOf(group, place);
     const known = lines.get(name);
-    if (known) return known;
-    const line = new Set<Follower>();
-    lines.set(name, line);
-    void attend(group, place, line);
-    return line;
+    if (known) {
+      for (const follower of followers) known.add(follower);
+      return;
+    }
+    lines.set(name, followers);
+    void attend(group, place, followers);
   }
 
   async function attend(group: Group, place: Place, line: Set<Follower>): Promise<void> {
@@ -92,12 +94,12 @@ export function createTogether(kernel: Kernel): Together {
       if (given > 0) await new Promise(setImmediate);
       const mayTake = batch !== null && (given === 0 || holds(generation));
       given += part.length;
-      const next = mayTake ? lineAt(group, batch.next) : null;
       for (const follower of part) {
         if (!mayTake) follower.goOn();
-        else if (follower.take(batch)) next!.add(follower);
+        if (!mayTake || !follower.take(batch)) line.delete(follower);
       }
     }
+    if (batch !== null && line.size > 0) waitAt(group, batch.next, line);
   }
 
   // Asked for anew for whoever comes while it is being asked: what was changed before a SUBSCRIBE is not news to it.
@@ -110,7 +112,7 @@ export function createTogether(kernel: Kernel): Together {
     head: (who) => head(who.acting.id, who),
     share: (key, work) => once(`rows ${key}`, (rows) => rows.length > 1, work),
     read,
-    wait: (group, place, follower) => void lineAt(group, place).add(follower),
+    wait: (group, place, follower) => waitAt(group, place, new Set([follower])),
   };
 }
 
