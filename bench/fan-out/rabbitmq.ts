@@ -49,7 +49,7 @@ export async function startRabbitMq(place: string, directory: string): Promise<R
     RABBITMQ_ENABLED_PLUGINS_FILE: file("enabled_plugins", "[rabbitmq_web_stomp].\n"),
     RABBITMQ_CONFIG_FILE: file(
       "rabbitmq.conf",
-      `listeners.tcp.local = 127.0.0.1:${amqp}\nstomp.listeners.tcp.local = 127.0.0.1:${stomp}\nweb_stomp.tcp.listener = 127.0.0.1:${web}\n`,
+      `listeners.tcp.local = 127.0.0.1:${amqp}\nstomp.listeners.tcp.local = 127.0.0.1:${stomp}\nweb_stomp.tcp.listener = 127.0.0.1:${web}\nweb_stomp.ws_opts.idle_timeout = 3600000\n`,
     ),
   };
   const names = spawn("epmd", ["-address", "127.0.0.1", "-port", String(mapper)], { env, stdio: "ignore" });

@@ -19,11 +19,11 @@ export type Run = {
 /** How the octets of a run are to be written. */
 export type Form = { version: Version | null; isWebSocket: boolean; asText: boolean };
 
-/** Octets with room for the numbers: all of one width, the same in each message. */
-export type Stencil = { octets: Buffer; numberAt: readonly number[]; width: number };
+/** Octets with room for the numbers, which are all of one width. */
+export type Stencil = Form & { likeness: string; octets: Buffer; numberAt: readonly number[]; width: number };
 
 /** Those of one batch, for all sessions that are given it. */
-export type Stencils = Map<string, Stencil>;
+export type Stencils = Stencil[];
 
 /** Subscriptions that differ in more than numbers need one each; what is rarely shared is not worth its memory. */
 const keptStencils = 8;
@@ -45,18 +45,27 @@ export function singleFrames({ batch, first, subscription }: Run): OutFrame[] {
 /** The run's stencil; null: its numbers are of two widths, or there are too many others. */
 export function stencilOf(run: Run, form: Form): Stencil | null {
   const { batch, first, subscription, stencils } = run;
-  const width = String(first).length;
-  if (String(first + batch.length - 1).length !== width) return null;
-  const key = `${width} ${form.version} ${form.isWebSocket} ${form.asText} ${subscription.likeness}`;
-  const known = stencils.get(key);
-  if (known !== undefined) return known;
-  if (stencils.size >= keptStencils) return null;
-  const made = cutStencil(run, form, width);
-  stencils.set(key, made);
+  const { likeness } = subscription;
+  const width = widthOf(first);
+  if (widthOf(first + batch.length - 1) !== width) return null;
+  for (const one of stencils) if (one.width === width && one.likeness === likeness && fits(one, form)) return one;
+  if (stencils.length >= keptStencils) return null;
+  const made = { ...form, likeness, width, ...cutStencil(run, form) };
+  stencils.push(made);
   return made;
 }
 
-function cutStencil(run: Run, { version, isWebSocket, asText }: Form, width: number): Stencil {
+function fits(stencil: Form, { version, isWebSocket, asText }: Form): boolean {
+  return stencil.version === version && stencil.isWebSocket === isWebSocket && stencil.asText === asText;
+}
+
+function widthOf(number: number): number {
+  let width = 1;
+  for (let above = 10; above <= number; above *= 10) width++;
+  return width;
+}
+
+function cutStencil(run: Run, { version, isWebSocket, asText }: Form): Pick<Stencil, "octets" | "numberAt"> {
   const parts: Uint8Array[] = [];
   const numberAt: number[] = [];
   let place = 0;
@@ -77,7 +86,7 @@ function cutStencil(run: Run, { version, isWebSocket, asText }: Form, width: num
     put(start);
     put(shared!);
   }
-  return { octets: Buffer.concat(parts), numberAt, width };
+  return { octets: Buffer.concat(parts), numberAt };
 }
 
 /** Fills in the numbers from `first` on, into octets of the stencil that stand at `place`. */

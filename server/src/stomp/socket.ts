@@ -214,7 +214,8 @@ function open(line: Line, parts: Parts) {
     if (state.phase === "ended") return;
     try {
       take(step(state, input, nowMs()));
-      drain();
+      // What waits of the client's frames waits for nothing that events bring.
+      if (input.kind !== "events") drain();
     } catch (error) {
       parts.failed(error);
       if ((state.phase as string) !== "ended")

@@ -155,7 +155,7 @@ export function followLog(parts: TailParts): Feed {
       known = {
         deliveries,
         bytes: deliveries.reduce((sum, { shared }) => sum + shared.body.length, 0),
-        stencils: new Map(),
+        stencils: [],
       };
       versions.set(hearing.version, known);
     }

@@ -14,7 +14,7 @@ const waitMs = 30_000;
 /** Sessions that fell behind by a few turns of the event loop need not read again what others just read. */
 const freshMs = 250;
 /** Sessions that are given a batch in one turn of the event loop; what they are given leaves before the next. */
-const atOnce = 100;
+const atOnce = 20;
 
 /** One that waits for news, in one line at a time. */
 export type Follower = {
