@@ -178,7 +178,9 @@ export function openDatabase(settings: Settings): Database {
   pool.on("error", settings.onLost);
   // A connection that breaks while it is in use tells its statements; without a listener it would end the process too.
   pool.on("connect", (client) => client.on("error", () => {}));
-  const shared = openShared(connection, settings.shared, settings.onLost);
+  // Only named statements run there: each is planned once, whatever its first values were.
+  const options = `${connection.options} -c plan_cache_mode=force_generic_plan`;
+  const shared = openShared({ ...connection, options }, settings.shared, settings.onLost);
 
   async function single(tenantId: string, source: Query<unknown>): Promise<pg.QueryResult> {
     const statement = compile(source);

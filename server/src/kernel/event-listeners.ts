@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { sql } from "kysely";
 import { inTransaction, systemCaller } from "./context.ts";
 import type { Context, Stop } from "./contract.ts";
-import { query } from "./db.ts";
+import { hot, query } from "./db.ts";
 import type { LoggedEvent } from "./event-reader.ts";
 import type { Kernel } from "./kernel.ts";
 import { Problem, unavailable } from "./problem.ts";
@@ -92,14 +92,8 @@ async function beginning(kernel: Kernel, { name }: EventListener): Promise<Place
 
 /** The next events of a listener's types, and the place up to which there are no others. */
 async function readOn(kernel: Kernel, { types }: EventListener, place: Place) {
-  const rows = await kernel.system.in("").rows(
-    query<LoggedEvent & { head_position: number; head_at: Date }>(sql`select s.head_position, s.head_at, e.*
-      from kernel.log_state s left join lateral (
-        select position, id, tenant_id, sequence, type, subject, occurred_at, logged_at, data, owner_id from kernel.event
-        where position > ${place.position} and position <= ${place.position + mostScanned} and logged_at >= ${place.logged_at}
-          and type = any(${[...types]}) order by position limit ${batch}) e on true
-      order by e.position`),
-  );
+  const { position: after, logged_at: since } = place;
+  const rows = await kernel.system.in("").rows(nextEvents({ after, to: after + mostScanned, since, types }));
   const { head_position: head, head_at: headAt } = rows[0]!;
   const events = rows.filter(({ id }) => id !== null);
   const next: Place =
@@ -110,6 +104,18 @@ async function readOn(kernel: Kernel, { types }: EventListener, place: Place) {
         : { position: place.position + mostScanned, logged_at: place.logged_at };
   return { events, next };
 }
+
+type NextRow = LoggedEvent & { head_position: number; head_at: Date };
+const nextEvents = hot<{ after: number; to: number; since: Date; types: readonly string[] }, NextRow>(
+  "listener_events",
+  ({ after, to, since, types }) =>
+    query(sql`select s.head_position, s.head_at, e.*
+      from kernel.log_state s left join lateral (
+        select position, id, tenant_id, sequence, type, subject, occurred_at, logged_at, data, owner_id from kernel.event
+        where position > ${after} and position <= ${to} and logged_at >= ${since} and type = any(${types})
+        order by position limit ${batch}) e on true
+      order by e.position`),
+);
 
 async function answer(kernel: Kernel, listener: EventListener, event: LoggedEvent, isLast: boolean): Promise<void> {
   const about = { listener: listener.name, event: event.id, type: event.type };

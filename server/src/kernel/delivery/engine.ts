@@ -48,10 +48,13 @@ export type Deliveries = {
 export type Worker = { id: string; room(): number; take(claimed: readonly Claimed[]): Promise<void> };
 export type Claimed = DeliveryRow & { retrySeconds: readonly number[]; mostAtOnce: number; fails: boolean };
 
-/** Deliveries that a statement gives to a worker, with what it needs of their targets. */
+/**
+ * Deliveries that a statement gives to a worker, with what it needs of their targets. Each has one; an inner join would
+ * not even run the statement where there are no targets.
+ */
 export const claimedFrom = (given: RawBuilder<unknown>) =>
   query<Claimed>(sql`select d.*, t.retry_seconds as "retrySeconds", t.max_in_flight as "mostAtOnce", t.failures > 0 as fails
-    from ${given} d join kernel.delivery_target t on t.id = d.target_id`);
+    from ${given} d left join kernel.delivery_target t on t.id = d.target_id`);
 const claimDue = hot<{ worker: string; now: Date; room: number; failingRoom: number }, Claimed>(
   "claim_deliveries",
   ({ worker, now, room, failingRoom }) =>
