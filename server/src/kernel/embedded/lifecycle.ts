@@ -39,6 +39,8 @@ const defaultSettings = {
   shared_buffers: "128MB",
   max_connections: "100",
   max_wal_size: "512MB",
+  // A new installation grows from nothing within minutes, and queues are emptied all the time.
+  autovacuum_naptime: "15s",
   jit: "off",
   timezone: "UTC",
   log_timezone: "UTC",
