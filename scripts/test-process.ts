@@ -57,6 +57,7 @@ function runFile(file: string, next: () => void): void {
 
 // Whoever asked for these tests is gone, as after Ctrl-C.
 process.on("disconnect", () => process.exit(1));
+process.channel!.unref();
 const files = process.argv.slice(2);
 (function next(): void {
   const file = files.shift();
