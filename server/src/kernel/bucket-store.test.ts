@@ -14,8 +14,8 @@ test("memory agrees with the arithmetic to the thousandth, whatever the order of
   await agreesWithCore((clockMs) => createLocalBuckets(clockMs), 300);
 });
 
-test("PostgreSQL agrees with the arithmetic to the thousandth, whatever the order of calls, waits and changed plans", async () => {
-  await agreesWithCore((clockMs) => createPostgresBuckets(system, clockMs), 60);
+test("PostgreSQL agrees with the arithmetic to the thousandth, but for what flowed in while the clock stepped back, whatever the order of calls, waits and changed plans", async () => {
+  await agreesWithCore((clockMs) => createPostgresBuckets(system, clockMs), 60, true);
 });
 
 test("of 200 calls at one instant over ten connections PostgreSQL grants 20, and from two buckets only what both hold", async () => {
