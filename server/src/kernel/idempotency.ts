@@ -194,7 +194,8 @@ export async function onceInOwn(
   };
   try {
     const result = await run(ctx);
-    return outcome ?? answer(result);
+    // One that opened none, as it changes nothing here, has its reply recorded all the same.
+    return outcome ?? (await inTransaction(kernel, caller, async () => answer(result), once));
   } catch (error) {
     if (error instanceof Repeated) return outcome!;
     throw error;

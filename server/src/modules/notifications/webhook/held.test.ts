@@ -215,3 +215,18 @@ test("WH-8. what was held goes out when it is active again; missed is counted dr
   assert.deepEqual([await log(), (await deliveries(webhook.id)).length], [before, rows]);
   await remove(webhook.id);
 });
+
+test("a test send under an Idempotency-Key is sent once, and its reply repeated; with another key it is sent again", async () => {
+  const receiver = await startReceiver();
+  const webhook = await register(receiver.url);
+  const send = (name: string) =>
+    server.post(`/v1/webhook/${webhook.id}/test`, {}, { key, headers: { "idempotency-key": name } });
+  const first = await send("try-1");
+  assert.deepEqual([first.status, first.headers.get("idempotency-replayed")], [200, null], first.text);
+  const again = await send("try-1");
+  assert.deepEqual([again.status, again.headers.get("idempotency-replayed"), again.text], [200, "true", first.text]);
+  assert.equal(receiver.received.length, 1);
+  assert.equal((await send("try-2")).headers.get("idempotency-replayed"), null);
+  assert.equal(receiver.received.length, 2);
+  await remove(webhook.id);
+});
