@@ -6,7 +6,7 @@ import fastifyStatic from "@fastify/static";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { routeTable } from "#kernel/http";
 import type { Kernel } from "#kernel/kernel";
-import { problemsOf } from "#kernel/openapi";
+import { problemsOf } from "#kernel/openapi-refusals";
 import { declaredProblems, notFound, rateLimited, refuse } from "#kernel/problem";
 import { admitReader, wantsHtml } from "#kernel/readers";
 import { readGuides } from "./guides.ts";
