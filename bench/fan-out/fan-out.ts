@@ -283,7 +283,8 @@ async function measureSize(directory: string, sockets: number, rounds: number): 
   }
 }
 
-// Whoever is started here ends with this process, however that ends.
+// Whoever is started here ends with this process, however that ends; some stay at its exits for nothing.
+process.setMaxListeners(50);
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
