@@ -2,6 +2,8 @@
  * A fault run: load and faults together, and what must hold all the same. Each stands in a file `<name>.run.ts` as
  * `faultRun`; `npm test` runs all of them with their short counts, `node server/test/faults/run.ts <name>` with the long.
  */
+import { checkWire } from "../wire.ts";
+
 export type Counts = Record<string, number>;
 export type Figures = Record<string, number | string>;
 export type FaultRun = {
@@ -10,6 +12,13 @@ export type FaultRun = {
   /** Throws when something did not hold; `tell` shows how far it is. */
   run(counts: Counts, tell: (line: string) => void): Promise<Figures>;
 };
+
+/** Runs it; whatever it saw of news must also match the documents. */
+export async function runFaults(faultRun: FaultRun, counts: Counts, tell: (line: string) => void): Promise<Figures> {
+  const figures = await faultRun.run(counts, tell);
+  checkWire();
+  return figures;
+}
 
 export function countsOf({ counts }: FaultRun, form: "short" | "long"): Counts {
   return Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, count[form]]));

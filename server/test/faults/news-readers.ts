@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { Client, type IMessage } from "@stomp/stompjs";
 import { WebSocket } from "ws";
+import { sawEvent } from "../wire.ts";
 import type { Installation, Reply } from "./installation.ts";
 
 export type Seen = { id: string; sequence: number; type: string; subject: string; data: any };
@@ -43,6 +44,7 @@ export function followFeed(
       const path: string = `/v1/event-log?limit=200${cursor ? `&cursor=${cursor}` : ""}`;
       const { status, text, body } = await read(installation, path, { "demarc-tenant": tenantId, prefer: "wait=1" });
       assert.equal(status, 200, text);
+      for (const item of body.items) sawEvent(JSON.stringify(item), {});
       const page: Seen[] = body.items.map(seenOf);
       for (const event of page) {
         assert.equal(event.sequence, seen.length + 1, `${tenantId}: ${event.sequence} is not the next`);
@@ -77,6 +79,7 @@ export function followStomp({ servers }: Installation, key: string, place: "dura
   let [cursor, repeats, next] = ["", 0, randomInt(servers.length)];
 
   function take(message: IMessage): void {
+    sawEvent(message.body, { message: message.headers });
     const event = seenOf(JSON.parse(message.body));
     if (ids.has(event.id)) {
       repeats++;

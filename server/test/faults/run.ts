@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ensureTemplate, startTestCluster } from "../database.ts";
-import { countsOf, type FaultRun } from "./fault-run.ts";
+import { countsOf, type FaultRun, runFaults } from "./fault-run.ts";
 import { endAll } from "./process.ts";
 
 const suffix = ".run.ts";
@@ -38,7 +38,7 @@ async function main(): Promise<void> {
   try {
     await ensureTemplate(process.env.DEMARC_TEST_CLUSTER);
     const started = performance.now();
-    const figures = await faultRun.run(counts, (line) => console.log(`${new Date().toISOString()} ${line}`));
+    const figures = await runFaults(faultRun, counts, (line) => console.log(`${new Date().toISOString()} ${line}`));
     console.log({ ...counts, ...figures, seconds: Math.round((performance.now() - started) / 1_000) });
   } finally {
     await endAll();

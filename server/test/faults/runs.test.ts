@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { after, test } from "node:test";
-import { countsOf, type FaultRun } from "./fault-run.ts";
+import { countsOf, type FaultRun, runFaults } from "./fault-run.ts";
 import { endAll } from "./process.ts";
 
 after(endAll);
@@ -8,6 +8,6 @@ after(endAll);
 for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWith(".run.ts"))) {
   const { faultRun } = (await import(`./${file}`)) as { faultRun: FaultRun };
   test(`short fault run: ${faultRun.about}`, async () => {
-    await faultRun.run(countsOf(faultRun, "short"), () => {});
+    await runFaults(faultRun, countsOf(faultRun, "short"), () => {});
   });
 }
