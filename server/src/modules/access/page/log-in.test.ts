@@ -79,6 +79,13 @@ test("a page is shown in no frame, kept by no cache, and runs no script", async 
   assert.deepEqual([headers.get("cache-control"), headers.get("referrer-policy")], ["no-store", "no-referrer"]);
 });
 
+test("a page has the icon of the documents, which is there for everybody", async () => {
+  const page = await (await fetch(`${server.url}/oauth/login`)).text();
+  const [, icon] = /<link rel="icon" [^>]*href="([^"]+)"/.exec(page)!;
+  const answer = await fetch(new URL(icon!, server.url));
+  assert.deepEqual([answer.status, answer.headers.get("content-type")], [200, "image/svg+xml"]);
+});
+
 test("a wrong password, an unknown name and a blank field are refused with 400, the first two alike", async () => {
   const user = await person("refused");
   const texts: string[] = [];

@@ -50,7 +50,7 @@ export function sendPage(
   const { title, body, status = 200, formTargets = [] } = page;
   const document = html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title} · Demarc</title><style>${{ html: style }}</style></head>
+<title>${title} · Demarc</title><link rel="icon" type="image/svg+xml" href="/docs/asset/icon.svg"><style>${{ html: style }}</style></head>
 <body><main><p class="maker">Demarc</p><h1>${title}</h1>
 ${body}
 </main></body></html>
