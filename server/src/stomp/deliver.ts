@@ -33,7 +33,7 @@ export function deliverEvents(turn: Turn, events: Events): void {
 
 function deliverOne(turn: Turn, subscription: Subscription, delivery: Delivery): void {
   const { key, ack, progress, unsettled } = subscription;
-  const { position, eventId } = delivery;
+  const { position, eventId, shared } = delivery;
   const wasAskedAgain = progress?.askedAgain.has(position) === true;
   if (!wasAskedAgain) subscription.asked = Math.max(0, subscription.asked - 1);
   const { deliveries: told } = delivery;
@@ -46,7 +46,7 @@ function deliverOne(turn: Turn, subscription: Subscription, delivery: Delivery):
     if (turn.state.version === "1.2") headers.push(["ack", messageId]);
   }
   if (deliveries > 1) headers.push(["redelivered", "true"], ["delivery-count", String(deliveries)]);
-  turn.out.push(messageFrame(delivery, number, headers));
+  turn.out.push(messageFrame(messageId, headers, shared));
 }
 
 /**

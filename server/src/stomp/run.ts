@@ -28,18 +28,16 @@ export type Stencils = Stencil[];
 /** Subscriptions that differ in more than numbers need one each; what is rarely shared is not worth its memory. */
 const keptStencils = 8;
 
-export function messageFrame({ eventId, shared }: Delivery, number: number, headers: readonly Header[]): OutFrame {
-  return {
-    kind: "frame",
-    command: "MESSAGE",
-    headers: [["message-id", `${eventId}.${number}`], ...headers],
-    rest: shared,
-  };
+/** A MESSAGE; its `message-id` comes first, since a stencil has to find the number in it. */
+export function messageFrame(messageId: string, headers: readonly Header[], rest: Delivery["shared"]): OutFrame {
+  return { kind: "frame", command: "MESSAGE", headers: [["message-id", messageId], ...headers], rest };
 }
 
 /** The same as single frames. */
 export function singleFrames({ batch, first, subscription }: Run): OutFrame[] {
-  return batch.map((delivery, index) => messageFrame(delivery, first + index, subscription.headers));
+  return batch.map(({ eventId, shared }, index) =>
+    messageFrame(`${eventId}.${first + index}`, subscription.headers, shared),
+  );
 }
 
 /** The run's stencil; null: its numbers are of two widths, or there are too many others. */

@@ -4,19 +4,14 @@ import { describe, test } from "node:test";
 import type { Context } from "#kernel/contract";
 import { keyCreated, mintBoundKey } from "#modules/access";
 import { startServer } from "../../../../test/harness.ts";
+import { startKeyHolders } from "../../../../test/key-holders.ts";
 import { clientToken, makeClient, makeUser } from "../../../../test/tokens.ts";
 import { keysOfEndedUser } from "./ended-user.ts";
 
 const server = await startServer();
-const partner = await server.tenant(server.rootId, "partner", "Q");
+const { partner, customer, statusOf } = await startKeyHolders(server);
 const provider = await server.key(server.rootId, "provider_administrator");
 
-let count = 0;
-async function customer() {
-  const id = await server.tenant(partner, "customer", `Customer ${++count}`);
-  return { id, key: await server.key(id, "tenant_administrator") };
-}
-const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const types = async (subject: string) =>
   (await server.sql("select type from kernel.told where subject = $1 order by id", [subject])).map(({ type }) =>
     type.replace("demarc.access.", ""),

@@ -1,28 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { eventually, startServer } from "../../../../test/harness.ts";
+import { startKeyHolders } from "../../../../test/key-holders.ts";
 import { makeUser, userTokens } from "../../../../test/tokens.ts";
 import { keysOfEndedUser } from "./ended-user.ts";
 import { keyJobs } from "./jobs.ts";
 
 const server = await startServer();
-const partner = await server.tenant(server.rootId, "partner", "Q");
+const { partner, customer, statusOf } = await startKeyHolders(server);
 const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
-let tenants = 0;
-async function customer() {
-  const id = await server.tenant(partner, "customer", `Customer ${++tenants}`);
-  return { id, key: await server.key(id, "tenant_administrator") };
-}
+let issuedCount = 0;
 async function issued(a: { key: string }, body: object = {}) {
-  const answer = await server.post("/v1/key", { title: `k${++tenants}`, ...body }, { key: a.key });
+  const answer = await server.post("/v1/key", { title: `k${++issuedCount}`, ...body }, { key: a.key });
   assert.equal(answer.status, 201, answer.text);
   return answer.body;
 }
 const rotate = (a: { key: string }, id: string, overlapMinutes?: number) =>
   server.post(`/v1/key/${id}/rotate`, { overlapMinutes }, { key: a.key });
-const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const news = (subject: string) =>
   server.sql(
     "select replace(type, 'demarc.access.', '') as type, data from kernel.told where subject = $1 order by id",

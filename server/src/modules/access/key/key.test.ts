@@ -2,21 +2,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { crc32 } from "node:zlib";
 import { startServer } from "../../../../test/harness.ts";
+import { startKeyHolders } from "../../../../test/key-holders.ts";
 import { makeUser } from "../../../../test/tokens.ts";
 
 const server = await startServer();
-const partner = await server.tenant(server.rootId, "partner", "Q");
+const { partner, customer, issue, statusOf } = await startKeyHolders(server);
 
-let tenants = 0;
-/** A customer of its own with an administrator's key, so that no test counts the keys of another. */
-async function customer() {
-  const id = await server.tenant(partner, "customer", `Customer ${++tenants}`);
-  return { id, key: await server.key(id, "tenant_administrator") };
-}
-const issue = (key: string, body: object, headers: Record<string, string> = {}) =>
-  server.post("/v1/key", body, { key, headers });
-/** The status of a call that any credential may make, and that has no bucket of its own. */
-const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const news = (type: string, subject: string) =>
   server.sql("select * from kernel.told where type = $1 and subject = $2 order by id", [
     `demarc.access.${type}`,

@@ -5,6 +5,7 @@ import { route } from "#kernel/contract";
 import { mintCredential } from "#kernel/credential";
 import { object } from "#kernel/schema";
 import { eventually, startServer } from "../../../../test/harness.ts";
+import { startKeyHolders } from "../../../../test/key-holders.ts";
 import { modules } from "../../../app.ts";
 
 /** A POST that only reads, as dry runs do. */
@@ -24,18 +25,8 @@ const server = await startServer({
   modules: [...modules, { name: "export", about: "A route for tests.", routes: [dryRun] }],
   settings: { trustedProxies: [] },
 });
-const partner = await server.tenant(server.rootId, "partner", "Q");
+const { partner, customer, issue, statusOf } = await startKeyHolders(server);
 
-let tenants = 0;
-/** A customer of its own with an administrator's key, so that no test counts the keys of another. */
-async function customer() {
-  const id = await server.tenant(partner, "customer", `Customer ${++tenants}`);
-  return { id, key: await server.key(id, "tenant_administrator") };
-}
-const issue = (key: string, body: object, headers: Record<string, string> = {}) =>
-  server.post("/v1/key", body, { key, headers });
-/** The status of a call that any credential may make, and that has no bucket of its own. */
-const statusOf = async (key: string) => (await server.get("/v1/operation", { key })).status;
 const news = (type: string, subject: string) =>
   server.sql("select * from kernel.told where type = $1 and subject = $2 order by id", [
     `demarc.access.${type}`,

@@ -4,7 +4,7 @@ import { eventually, startServer } from "../../../../test/harness.ts";
 
 const server = await startServer();
 
-test("the place of webhooks follows the log also where nobody has one, and rests at its end", async () => {
+test("the place of webhooks follows the log also where nobody has one", async () => {
   const key = await server.key(server.rootId, "tenant_administrator");
   const made = await server.post("/v1/tenant", { name: "Ours", code: "ours", kind: "partner" }, { key });
   assert.equal(made.status, 201, made.text);
